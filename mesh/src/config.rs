@@ -1,0 +1,224 @@
+//! What a node is told before it starts.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use aether_core::Genesis;
+use libp2p::Multiaddr;
+
+use crate::proto::{budget, inbox, outbox, roster};
+
+/// Where a node lives: sensible settings for all of the rest.
+///
+/// | | `Local` | `Lan` | `Internet` |
+/// |---|---|---|---|
+/// | listens on | loopback, free ports | all interfaces, free ports | all interfaces, port 4001 |
+/// | QUIC, TCP | yes | yes | yes |
+/// | mDNS | no (it doesn't see loopback) | yes | no |
+/// | DCUtR, AutoNAT v2, UPnP | no | no | yes |
+/// | gossip heartbeat | 200 ms | 700 ms | 1 s |
+/// | private addresses | used | used | not told to others |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Preset {
+    /// One machine: tests, demonstrations, the testnet.
+    Local,
+    /// One network, without NAT between the nodes.
+    Lan,
+    /// The open Internet.
+    Internet,
+}
+
+/// What a node does for others beside taking part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// Relays connections for nodes that can't be reached (libp2p circuit relay v2).
+    pub relay: bool,
+    /// Keeps a list of nodes by namespace (libp2p rendezvous).
+    pub rendezvous: bool,
+}
+
+impl Roles {
+    pub(crate) fn names(self) -> Vec<String> {
+        let relay = self.relay.then_some("relay");
+        let rendezvous = self.rendezvous.then_some("rendezvous");
+        relay.into_iter().chain(rendezvous).map(str::to_owned).collect()
+    }
+}
+
+/// How much a node takes on.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Established connections, all peers together.
+    pub max_connections: u32,
+    /// Established connections to one peer.
+    pub max_connections_per_peer: u32,
+    /// Connections whose handshake isn't done, by direction.
+    pub max_pending: u32,
+    /// Peers to look for; more may connect by themselves.
+    pub target_peers: usize,
+    /// Resident memory of the process, in bytes, above which no connection is accepted.
+    pub max_memory: Option<usize>,
+    /// Topics joined at a time. Gossipsub tells all of them in one message.
+    pub max_topics: usize,
+    /// Bytes of messages that wait to be sent, per topic.
+    pub max_outbox: usize,
+    /// Bytes of envelopes that wait for a subscriber to read them, per subscriber.
+    pub max_unread: usize,
+    /// What each peer may send.
+    pub budget: budget::Config,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 256,
+            max_connections_per_peer: 4,
+            max_pending: 128,
+            target_peers: 16,
+            max_memory: None,
+            max_topics: 100,
+            max_outbox: 4 * 1024 * 1024,
+            max_unread: 16 * 1024 * 1024,
+            budget: budget::Config::default(),
+        }
+    }
+}
+
+/// Everything that a node is told. Made by [`Config::new`] and changed field by field, or through
+/// [`Builder`](crate::Builder).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where the node lives.
+    pub preset: Preset,
+    /// The mesh that it is part of.
+    pub genesis: Genesis,
+    /// Where it keeps its identity, address book and counters. Without it nothing is kept, and
+    /// each start is a new identity unless a key is given.
+    pub data: Option<PathBuf>,
+    /// Addresses to listen on; an empty list only dials.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses that others reach the node at, when it can't see them itself.
+    pub external: Vec<Multiaddr>,
+    /// Nodes to begin with. `/dnsaddr/name` stands for all that the name leads to.
+    pub seeds: Vec<Multiaddr>,
+    /// Names to ask for nodes in DNS.
+    pub dns: Vec<String>,
+    /// The DNS server to ask, instead of the system's.
+    pub dns_server: Option<SocketAddr>,
+    /// Look for nodes on the local network by mDNS.
+    pub mdns: bool,
+    /// Rendezvous nodes, with peer ids: register there and ask there.
+    pub rendezvous: Vec<Multiaddr>,
+    /// Relays, with peer ids, to be reachable through.
+    pub relays: Vec<Multiaddr>,
+    /// What the node does for others.
+    pub roles: Roles,
+    /// The program and its version, as others see it. At most 64 bytes.
+    pub agent: String,
+    /// How much the node takes on.
+    pub limits: Limits,
+    /// How messages are coalesced and paced.
+    pub outbox: outbox::Config,
+    /// How gaps are filled.
+    pub inbox: inbox::Config,
+    /// How members are watched.
+    pub roster: roster::Config,
+    /// Link protocol versions that the node speaks, newest first.
+    pub(crate) link_versions: Vec<u32>,
+}
+
+impl Config {
+    /// The settings of a preset, in the open mesh named `aether`.
+    pub fn new(preset: Preset) -> Self {
+        let genesis = Genesis::open("aether").expect("the name is within its bounds");
+        let listen: &[&str] = match preset {
+            Preset::Local => &["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"],
+            Preset::Lan => &["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"],
+            Preset::Internet => &[
+                "/ip4/0.0.0.0/udp/4001/quic-v1",
+                "/ip4/0.0.0.0/tcp/4001",
+                "/ip6/::/udp/4001/quic-v1",
+                "/ip6/::/tcp/4001",
+            ],
+        };
+        let listen = listen.iter().map(|text| text.parse().expect("constants parse")).collect();
+        let mut limits = Limits::default();
+        if preset == Preset::Local {
+            // Fifty nodes on one machine see each other's load as their own.
+            limits.target_peers = 12;
+        }
+        Self {
+            preset,
+            genesis,
+            data: None,
+            listen,
+            external: Vec::new(),
+            seeds: Vec::new(),
+            dns: Vec::new(),
+            dns_server: None,
+            mdns: preset == Preset::Lan,
+            rendezvous: Vec::new(),
+            relays: Vec::new(),
+            roles: Roles::default(),
+            agent: concat!("aether/", env!("CARGO_PKG_VERSION")).to_owned(),
+            limits,
+            outbox: outbox::Config::default(),
+            inbox: inbox::Config::default(),
+            roster: roster::Config::default(),
+            link_versions: vec![1],
+        }
+    }
+
+    /// How long an idle connection is kept.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        match self.preset {
+            Preset::Local => Duration::from_secs(3600),
+            Preset::Lan => Duration::from_secs(300),
+            Preset::Internet => Duration::from_secs(120),
+        }
+    }
+
+    /// Refuses settings that can't work together, with the reason.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let without_peer = |address: &&Multiaddr| crate::discovery::split_peer((*address).clone());
+        for (what, addresses) in [("rendezvous", &self.rendezvous), ("relays", &self.relays)] {
+            if let Some(address) = addresses.iter().find(|a| without_peer(a).1.is_none()) {
+                return Err(format!("{what}: {address} must end in /p2p/<peer id>"));
+            }
+        }
+        let batch = self.outbox.max_batch;
+        if batch == 0 || batch > crate::proto::envelope::MAX_PAYLOAD {
+            return Err(format!("outbox.max_batch: {batch} is not within 1 to 65536 bytes"));
+        }
+        if self.limits.max_outbox < crate::proto::envelope::MAX_PAYLOAD {
+            return Err("limits.max_outbox: must hold one message, so 65536 bytes at least".into());
+        }
+        if self.limits.max_topics == 0 || self.limits.max_topics > 100 {
+            return Err("limits.max_topics: from 1 to 100 topics are possible".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_sound() {
+        for preset in [Preset::Local, Preset::Lan, Preset::Internet] {
+            assert_eq!(Config::new(preset).check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_can_not_work_is_named() {
+        let mut config = Config::new(Preset::Local);
+        config.relays = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
+        assert!(config.check().unwrap_err().starts_with("relays:"));
+        let mut config = Config::new(Preset::Local);
+        config.outbox.max_batch = 100_000;
+        assert!(config.check().unwrap_err().starts_with("outbox.max_batch"));
+    }
+}

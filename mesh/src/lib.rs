@@ -1,0 +1,93 @@
+//! Peers that find each other and talk, with no server in the middle.
+//!
+//! A program embeds a [`Node`]. Nodes of one mesh discover each other, know who is alive, and
+//! publish typed, signed messages on [`Topic`]s.
+//!
+//! ```
+//! # #[cfg(feature = "net")]
+//! # mod doctest {
+//! use aether_mesh::{Node, Preset};
+//!
+//! # pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let alice = Node::spawn(Preset::Local).await?;
+//! let bob = Node::builder(Preset::Local).seeds(alice.addresses().await?).spawn().await?;
+//!
+//! let mut inbox = bob.topic::<String>("greetings").await?.subscribe().await?;
+//! alice.topic("greetings").await?.publish(&"hello".to_owned()).await?;
+//!
+//! let message = inbox.next().await.expect("bob is running");
+//! assert_eq!(message.value, "hello");
+//! assert_eq!(message.author, alice.id());
+//! # Ok(())
+//! # }
+//! # }
+//! # #[cfg(feature = "net")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+//! #     .block_on(doctest::main()).unwrap();
+//! ```
+//!
+//! In reading order:
+//!
+//! - [`Node`], [`Preset`], [`Builder`] and [`Config`]: start and stop.
+//! - [`Topic`], [`Receipt`], [`Subscription`], [`Message`]: talk.
+//! - [`Member`], [`MemberEvents`]: who is there.
+//! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
+//! - [`identity`]: key files.
+//! - [`proto`]: the protocols themselves, pure; what is on the wire is written there.
+//!
+//! What is on the wire: libp2p's own protocols, gossipsub among them; Aether's signed
+//! [envelope](proto::envelope) inside gossipsub's messages; and the [link](proto::link) between two
+//! nodes, for repair and membership. A program in another language needs libp2p and the envelope to
+//! take part in a topic.
+//!
+//! What isn't promised: messages are not stored beyond some megabytes of recent ones, so a node
+//! that was away for long doesn't get what it missed; an open mesh is open to everyone who knows
+//! its name.
+
+pub mod proto;
+
+#[cfg(feature = "net")]
+mod behaviour;
+#[cfg(feature = "net")]
+mod clock;
+#[cfg(feature = "net")]
+mod config;
+#[cfg(feature = "net")]
+mod discovery;
+#[cfg(feature = "net")]
+mod gossip;
+#[cfg(feature = "net")]
+pub mod identity;
+#[cfg(feature = "net")]
+mod link;
+#[cfg(feature = "net")]
+mod members;
+#[cfg(feature = "net")]
+mod metrics;
+#[cfg(feature = "net")]
+mod network;
+#[cfg(feature = "net")]
+mod node;
+#[cfg(feature = "net")]
+mod topic;
+#[cfg(feature = "net")]
+mod topics;
+#[cfg(feature = "net")]
+mod transport;
+#[cfg(feature = "net")]
+mod watch;
+
+#[cfg(feature = "net")]
+pub use self::{
+    config::{Config, Limits, Preset, Roles},
+    members::{Member, MemberEvent, MemberEvents},
+    metrics::MetricsRegistry,
+    network::{Connection, Direction, NetworkStatus},
+    node::{Builder, Closed, Node, SpawnError},
+    topic::{
+        Event, MAX_MESSAGE, MAX_TOPIC_NAME, Message, PublishError, Receipt, Subscription, Topic,
+        TopicError,
+    },
+};
+#[cfg(feature = "net")]
+pub use libp2p::{Multiaddr, PeerId};

@@ -1,0 +1,619 @@
+//! The network driver: owns the swarm, and does what others decide.
+//!
+//! One task. It turns libp2p's events into inputs of the other drivers and their outputs into
+//! libp2p's calls; it owns the dialer, the budget and the table of connected peers. It never waits
+//! for another driver: what a remote sends is dropped and counted when a driver's queue is full
+//! (the topics' own repair brings it back), and what must not be lost is kept in order until there
+//! is room, one entry per change of a connected peer.
+
+mod events;
+mod status;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use aether_core::{MeshId, Protocol as _, PublicKey, Time};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    core::transport::ListenerId,
+    gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, TopicHash},
+    multiaddr::Protocol,
+    request_response::OutboundRequestId,
+    swarm::{ConnectionId, dial_opts::DialOpts},
+};
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::status::{Connection, Direction, NetworkStatus};
+use crate::{
+    behaviour::Behaviour,
+    clock::Clock,
+    config::{Config, Preset},
+    discovery::{
+        self, Reach,
+        book::Book,
+        dialer::{Dial, Dialer},
+        dns::Dns,
+    },
+    gossip,
+    identity::{peer_id, public_key},
+    metrics::Metrics,
+    proto::{
+        budget::{self, Budget, Fault},
+        envelope::TopicId,
+        inbox::Verdict,
+        link::Frame,
+        roster,
+    },
+};
+
+const TICK: Duration = Duration::from_millis(500);
+/// How often sources that must be asked are asked again.
+const ASK_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a second connection to one peer may live before one of the two is closed.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How long a shutdown waits for the last frames to be acknowledged.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What the network is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Join { topic: TopicId },
+    Leave { topic: TopicId },
+    Publish { topic: TopicId, number: u64, envelope: Bytes },
+    Verdict { id: [u8; 20], from: PublicKey, verdict: Verdict },
+    Send { to: PublicKey, frame: Frame },
+    Penalize { peer: PublicKey, fault: Fault },
+    Found { peer: PublicKey, addresses: Vec<String> },
+    Dial { address: Multiaddr },
+    Status { reply: oneshot::Sender<NetworkStatus> },
+    Shutdown { reply: oneshot::Sender<()> },
+}
+
+/// What the topics driver is told.
+#[derive(Debug)]
+pub(crate) enum TopicsEvent {
+    Gossip { topic: TopicId, id: [u8; 20], from: PublicKey, bytes: Bytes },
+    Frame { from: PublicKey, frame: Frame },
+    Neighbour { topic: TopicId, peer: PublicKey },
+    NotNeighbour { topic: TopicId, peer: PublicKey },
+    Left { peer: PublicKey },
+    Readers { topic: TopicId, count: usize },
+    Handed { topic: TopicId, number: u64, outcome: Outcome },
+}
+
+/// What became of an envelope that was to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Handed to the queues of so many neighbours.
+    Handed { neighbours: usize },
+    /// Nobody reads the topic: try again when somebody does.
+    NoReaders,
+    /// Every neighbour's queue is full: they will ask for it.
+    Full,
+}
+
+/// What the roster driver is told.
+#[derive(Debug)]
+pub(crate) enum RosterEvent {
+    Message { from: PublicKey, message: roster::Message },
+    Connected { peer: PublicKey },
+    Disconnected { peer: PublicKey },
+    Profile(roster::Profile),
+}
+
+pub(crate) struct Network {
+    pub(crate) swarm: Swarm<Behaviour>,
+    pub(crate) config: Config,
+    pub(crate) mesh: MeshId,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) libp2p_metrics: libp2p::metrics::Metrics,
+    pub(crate) book: Book,
+    dialer: Dialer,
+    dns: Option<Dns>,
+    found: (mpsc::Sender<Vec<Multiaddr>>, mpsc::Receiver<Vec<Multiaddr>>),
+    budget: Budget,
+    peers: BTreeMap<PeerId, Peer>,
+    topics: BTreeMap<TopicHash, TopicId>,
+    to_topics: mpsc::Sender<TopicsEvent>,
+    to_roster: mpsc::Sender<RosterEvent>,
+    /// What must reach a driver though its queue is full.
+    topics_backlog: VecDeque<TopicsEvent>,
+    roster_backlog: VecDeque<RosterEvent>,
+    /// Listeners through relays; a handful.
+    relays: Vec<(ListenerId, Multiaddr)>,
+    relays_due: Vec<Multiaddr>,
+    requests: BTreeSet<OutboundRequestId>,
+    next_tick: Time,
+    next_ask: Time,
+    next_bootstrap: Time,
+    draining: Option<(Time, oneshot::Sender<()>)>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    key: PublicKey,
+    connections: BTreeMap<ConnectionId, Link>,
+    topics: BTreeSet<TopicId>,
+    linked: bool,
+    agent: String,
+}
+
+#[derive(Debug)]
+struct Link {
+    address: Multiaddr,
+    dialed: bool,
+    relayed: bool,
+    since: Time,
+}
+
+impl Network {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        config: Config,
+        parts: Parts,
+        to_topics: mpsc::Sender<TopicsEvent>,
+        to_roster: mpsc::Sender<RosterEvent>,
+    ) -> Self {
+        let mesh = config.genesis.mesh_id();
+        let dialing = discovery::dialer::Config {
+            target: config.limits.target_peers,
+            max_wait: match config.preset {
+                Preset::Local => Duration::from_secs(5),
+                Preset::Lan | Preset::Internet => Duration::from_secs(60),
+            },
+            ..discovery::dialer::Config::default()
+        };
+        let dialer = Dialer::new(dialing, *swarm.local_peer_id(), parts.seed);
+        let budget = Budget::new(config.limits.budget.clone());
+        Self {
+            swarm,
+            mesh,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            libp2p_metrics: parts.libp2p_metrics,
+            book: parts.book,
+            dialer,
+            dns: parts.dns,
+            found: mpsc::channel(16),
+            budget,
+            peers: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            to_topics,
+            to_roster,
+            topics_backlog: VecDeque::new(),
+            roster_backlog: VecDeque::new(),
+            relays: Vec::new(),
+            relays_due: config.relays.clone(),
+            requests: BTreeSet::new(),
+            next_tick: Time::ZERO,
+            next_ask: Time::ZERO,
+            next_bootstrap: Time::ZERO,
+            draining: None,
+            config,
+        }
+    }
+
+    /// Runs until it is told to stop, or nobody is left who could tell.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.begin();
+        let mut batch = Vec::new();
+        let (to_topics, to_roster) = (self.to_topics.clone(), self.to_roster.clone());
+        loop {
+            let wake = self.budget.poll_timeout().into_iter().chain([self.next_tick]).min();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                received = commands.recv_many(&mut batch, 64) => {
+                    if received == 0 {
+                        break;
+                    }
+                    for command in batch.drain(..) {
+                        self.on_command(command);
+                    }
+                }
+                Some(addresses) = self.found.1.recv() => self.on_resolved(addresses),
+                Ok(permit) = to_topics.reserve(), if !self.topics_backlog.is_empty() => {
+                    if let Some(event) = self.topics_backlog.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                Ok(permit) = to_roster.reserve(), if !self.roster_backlog.is_empty() => {
+                    if let Some(event) = self.roster_backlog.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                () = self.clock.sleep_until(wake) => self.on_tick(),
+            }
+            if self.is_drained() {
+                break;
+            }
+        }
+        tracing::debug!("network stopped");
+    }
+
+    fn begin(&mut self) {
+        for address in self.config.external.clone() {
+            self.swarm.add_external_address(address);
+        }
+        for (peer, address) in self.book.remembered() {
+            self.dialer.found(peer, address);
+        }
+        let points = self.config.rendezvous.clone();
+        for address in self.config.seeds.clone().into_iter().chain(points) {
+            match address.iter().next() {
+                Some(Protocol::Dnsaddr(name)) => self.config.dns.push(name.into_owned()),
+                _ => self.dialer.seed(address),
+            }
+        }
+        self.announce();
+        self.on_tick();
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Join { topic } => self.join(topic),
+            Command::Leave { topic } => self.leave(topic),
+            Command::Publish { topic, number, envelope } => self.publish(topic, number, envelope),
+            Command::Verdict { id, from, verdict } => self.report(id, from, verdict),
+            Command::Send { to, frame } => self.send(to, &frame),
+            Command::Penalize { peer, fault } => self.penalize(peer, fault),
+            Command::Found { peer, addresses } => self.on_card(peer, addresses),
+            Command::Dial { address } => {
+                self.dialer.seed(address);
+                self.dial();
+            }
+            Command::Status { reply } => {
+                let _ = reply.send(self.status());
+            }
+            Command::Shutdown { reply } => {
+                self.draining = Some((self.clock.now() + DRAIN, reply));
+            }
+        }
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let Some((until, _)) = &self.draining else { return false };
+        if !self.requests.is_empty() && self.clock.now() < *until {
+            return false;
+        }
+        if let Some((_, reply)) = self.draining.take() {
+            let _ = reply.send(());
+        }
+        true
+    }
+
+    fn join(&mut self, topic: TopicId) {
+        let name = IdentTopic::new(topic.gossip_name());
+        self.topics.insert(name.hash(), topic);
+        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
+        if let Err(reason) = gossip.set_topic_params(name.clone(), gossip::topic_score()) {
+            tracing::warn!(reason, "topic scores are off");
+        }
+        if let Err(error) = gossip.subscribe(&name) {
+            tracing::error!(%error, ?topic, "gossipsub refused the topic");
+        }
+        // Who reads it already: subscriptions came before we knew the topic.
+        let hash = name.hash();
+        let readers: Vec<PeerId> = gossip
+            .all_peers()
+            .filter(|(_, topics)| topics.contains(&&hash))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in readers {
+            self.on_subscribed(peer, topic);
+        }
+    }
+
+    fn leave(&mut self, topic: TopicId) {
+        let name = IdentTopic::new(topic.gossip_name());
+        self.swarm.behaviour_mut().gossip.inner.unsubscribe(&name);
+        self.topics.remove(&name.hash());
+        for peer in self.peers.values_mut() {
+            peer.topics.remove(&topic);
+        }
+    }
+
+    fn publish(&mut self, topic: TopicId, number: u64, envelope: Bytes) {
+        let hash = TopicHash::from_raw(topic.gossip_name());
+        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
+        let outcome = match gossip.publish(hash, Vec::from(envelope)) {
+            Ok(_) => Outcome::Handed { neighbours: self.readers(&topic) },
+            Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => Outcome::NoReaders,
+            Err(gossipsub::PublishError::AllQueuesFull(_)) => Outcome::Full,
+            Err(error) => {
+                tracing::error!(%error, ?topic, "gossipsub refused an envelope");
+                Outcome::Full
+            }
+        };
+        self.tell_topics(TopicsEvent::Handed { topic, number, outcome });
+    }
+
+    /// The key of a connected peer.
+    fn key_of(&self, peer: &PeerId) -> Option<PublicKey> {
+        self.peers.get(peer).map(|peer| peer.key)
+    }
+
+    fn readers(&self, topic: &TopicId) -> usize {
+        self.peers.values().filter(|peer| peer.topics.contains(topic)).count()
+    }
+
+    fn report(&mut self, id: [u8; 20], from: PublicKey, verdict: Verdict) {
+        let acceptance = match verdict {
+            Verdict::Accept => MessageAcceptance::Accept,
+            Verdict::Ignore => MessageAcceptance::Ignore,
+            Verdict::Reject => MessageAcceptance::Reject,
+        };
+        let id = MessageId::from(id.as_slice());
+        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
+        if !gossip.report_message_validation_result(&id, &peer_id(&from), acceptance) {
+            tracing::debug!("a verdict came after its message had left the cache");
+        }
+    }
+
+    fn send(&mut self, to: PublicKey, frame: &Frame) {
+        let peer = peer_id(&to);
+        if self.requests.len() >= 4096 {
+            return self.metrics.drop_for("link_queue");
+        }
+        let known = self.peers.get(&peer);
+        if known.is_some_and(|known| !known.linked) || self.budget.is_banned(&to) {
+            return;
+        }
+        let addresses = self.dialer.addresses(&peer).to_vec();
+        let link = &mut self.swarm.behaviour_mut().link;
+        let request = link.send_request_with_addresses(&peer, frame.encode(), addresses);
+        self.requests.insert(request);
+    }
+
+    fn penalize(&mut self, peer: PublicKey, fault: Fault) {
+        self.metrics.fault(fault);
+        self.budget.handle(self.clock.now(), budget::Input::Fault { peer, fault });
+        self.act_on_budget();
+    }
+
+    fn act_on_budget(&mut self) {
+        while let Some(output) = self.budget.poll_output() {
+            match output {
+                budget::Output::Ban { peer, fault } => {
+                    tracing::warn!(peer = %peer_id(&peer), %fault, "dropped a misbehaving peer");
+                    self.metrics.bans.inc();
+                    self.dialer.ban(peer_id(&peer));
+                    self.swarm.behaviour_mut().blocked.block_peer(peer_id(&peer));
+                }
+                budget::Output::Pardon { peer } => {
+                    self.dialer.pardon(&peer_id(&peer));
+                    self.swarm.behaviour_mut().blocked.unblock_peer(peer_id(&peer));
+                }
+            }
+        }
+    }
+
+    /// For what must arrive.
+    fn tell_topics(&mut self, event: TopicsEvent) {
+        self.topics_backlog.push_back(event);
+        while let Some(event) = self.topics_backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.to_topics.try_send(event) {
+                self.topics_backlog.push_front(event);
+                return;
+            }
+        }
+    }
+
+    /// For what must arrive.
+    fn tell_roster(&mut self, event: RosterEvent) {
+        self.roster_backlog.push_back(event);
+        while let Some(event) = self.roster_backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.to_roster.try_send(event) {
+                self.roster_backlog.push_front(event);
+                return;
+            }
+        }
+    }
+
+    /// Tells the roster what to write on our card.
+    fn announce(&mut self) {
+        let addresses = self.own_addresses();
+        let profile = roster::Profile {
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            agent: self.config.agent.clone(),
+            roles: self.config.roles.names(),
+        };
+        self.tell_roster(RosterEvent::Profile(profile));
+    }
+
+    /// Where others can reach us: confirmed addresses first.
+    fn own_addresses(&self) -> Vec<Multiaddr> {
+        let mut addresses: Vec<Multiaddr> = Vec::new();
+        for address in self.swarm.external_addresses().chain(self.swarm.listeners()) {
+            let bare = discovery::split_peer(address.clone()).0;
+            if self.is_useful(&bare) && !addresses.contains(&bare) {
+                addresses.push(bare);
+            }
+        }
+        addresses
+    }
+
+    /// Whether an address means the same to others as to us, where this node lives.
+    fn is_useful(&self, address: &Multiaddr) -> bool {
+        let least = match self.config.preset {
+            Preset::Local => Reach::Machine,
+            Preset::Lan => Reach::Local,
+            Preset::Internet => Reach::Global,
+        };
+        discovery::reach(address) >= least
+    }
+
+    fn on_card(&mut self, peer: PublicKey, addresses: Vec<String>) {
+        let peer = peer_id(&peer);
+        for address in addresses {
+            if let Ok(address) = address.parse()
+                && self.is_useful(&address)
+            {
+                self.dialer.found(peer, address);
+            }
+        }
+        self.dial();
+    }
+
+    fn on_resolved(&mut self, addresses: Vec<Multiaddr>) {
+        for address in addresses {
+            self.dialer.seed(address);
+        }
+        self.dial();
+    }
+
+    fn dial(&mut self) {
+        for dial in self.dialer.due(self.clock.now()) {
+            let result = match &dial {
+                Dial::Peer(peer, addresses) => {
+                    let options = DialOpts::peer_id(*peer).addresses(addresses.clone());
+                    self.swarm.dial(options.build())
+                }
+                Dial::Address(address) => self.swarm.dial(address.clone()),
+            };
+            if let (Err(error), Dial::Peer(peer, _)) = (result, &dial) {
+                tracing::debug!(%peer, %error, "not dialed");
+                self.dialer.failed(self.clock.now(), *peer);
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.clock.now();
+        self.budget.handle(now, budget::Input::Timeout);
+        self.act_on_budget();
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + TICK;
+        self.settle_connections(now);
+        self.trim();
+        self.listen_through_relays();
+        if now >= self.next_ask {
+            // Alone, a node asks more often.
+            let alone = self.peers.is_empty();
+            self.next_ask = now + if alone { ASK_INTERVAL / 10 } else { ASK_INTERVAL };
+            self.ask_sources();
+        }
+        self.dial();
+        self.metrics.peers.set(i64::try_from(self.peers.len()).unwrap_or(i64::MAX));
+    }
+
+    fn ask_sources(&mut self) {
+        self.bootstrap();
+        if let Some(dns) = &self.dns {
+            for name in self.config.dns.clone() {
+                let (dns, found) = (dns.clone(), self.found.0.clone());
+                #[expect(clippy::disallowed_methods, reason = "ends by itself: lookups time out")]
+                tokio::spawn(async move {
+                    let addresses = dns.resolve(&name).await;
+                    let _ = found.send(addresses).await;
+                });
+            }
+        }
+        for address in self.config.rendezvous.clone() {
+            if let (_, Some(point)) = discovery::split_peer(address)
+                && self.swarm.is_connected(&point)
+            {
+                self.meet_at(point);
+            }
+        }
+    }
+
+    /// Registers at a rendezvous node and asks it for others.
+    fn meet_at(&mut self, point: PeerId) {
+        let namespace = crate::behaviour::namespace(&self.mesh);
+        let client = &mut self.swarm.behaviour_mut().rendezvous_client;
+        if let Err(error) = client.register(namespace.clone(), point, None) {
+            tracing::debug!(%error, %point, "not registered at rendezvous");
+        }
+        client.discover(Some(namespace), None, None, point);
+    }
+
+    /// Walks through Kademlia for peers nearby, at most once a second.
+    fn bootstrap(&mut self) {
+        let now = self.clock.now();
+        if now >= self.next_bootstrap {
+            self.next_bootstrap = now + Duration::from_secs(1);
+            let _ = self.swarm.behaviour_mut().kad.bootstrap();
+        }
+    }
+
+    fn listen_through_relays(&mut self) {
+        for relay in std::mem::take(&mut self.relays_due) {
+            match self.swarm.listen_on(relay.clone().with(Protocol::P2pCircuit)) {
+                Ok(listener) => self.relays.push((listener, relay)),
+                Err(error) => {
+                    tracing::warn!(%relay, %error, "can't listen through the relay");
+                }
+            }
+        }
+    }
+
+    /// Two nodes that dialed each other at once settle on one connection, the same on both ends:
+    /// a direct one before a relayed one, then the one that the smaller peer id dialed, then the
+    /// older.
+    fn settle_connections(&mut self, now: Time) {
+        let local = *self.swarm.local_peer_id();
+        let mut surplus = Vec::new();
+        for (peer, state) in &self.peers {
+            let rank = |link: &Link| {
+                let dialer_is_smaller = if link.dialed { local < *peer } else { *peer < local };
+                (link.relayed, !dialer_is_smaller, link.since)
+            };
+            let settled = |link: &&Link| now >= link.since + SETTLE;
+            if state.connections.len() < 2 || !state.connections.values().all(|l| settled(&l)) {
+                continue;
+            }
+            let best = state.connections.iter().min_by_key(|(_, link)| rank(link));
+            let best = best.map(|(id, _)| *id);
+            surplus.extend(state.connections.keys().copied().filter(|id| Some(*id) != best));
+        }
+        for connection in surplus {
+            tracing::debug!(%connection, "closing a second connection to one peer");
+            self.swarm.close_connection(connection);
+        }
+    }
+
+    /// Near the limit, peers that are in no gossip mesh are let go: others need the room.
+    fn trim(&mut self) {
+        let high = (self.config.limits.max_connections as usize) * 3 / 4;
+        if self.peers.len() <= high {
+            return;
+        }
+        let gossip = &self.swarm.behaviour().gossip.inner;
+        let needed: BTreeSet<PeerId> = gossip.all_mesh_peers().copied().collect();
+        let low = high.saturating_sub(high / 4).max(self.config.limits.target_peers);
+        let surplus = self.peers.len() - low.min(self.peers.len());
+        let idle: Vec<PeerId> =
+            self.peers.keys().filter(|peer| !needed.contains(peer)).copied().collect();
+        for peer in idle.into_iter().take(surplus) {
+            tracing::debug!(%peer, "let go: near the limit of connections, and in no gossip mesh");
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+}
+
+/// What a network is made of beside the swarm.
+pub(crate) struct Parts {
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) libp2p_metrics: libp2p::metrics::Metrics,
+    pub(crate) book: Book,
+    pub(crate) dns: Option<Dns>,
+    pub(crate) seed: u64,
+}
+
+/// The message id that gossipsub was given by [`crate::gossip`].
+fn gossip_id(id: &MessageId) -> Option<[u8; 20]> {
+    id.0.as_slice().try_into().ok()
+}
+
+/// The topic id of an unknown gossip topic is of no use; a known one is looked up.
+fn known_topic(topics: &BTreeMap<TopicHash, TopicId>, hash: &TopicHash) -> Option<TopicId> {
+    topics.get(hash).copied()
+}

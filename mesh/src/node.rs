@@ -1,0 +1,524 @@
+//! The node: what a program embeds.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use aether_core::{Genesis, GenesisError, MeshId, SecretKey, wire::Reader};
+use aether_store::{Batch, Durability, Options, Store};
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    core::transport::ListenerId,
+    relay,
+    swarm::{self, SwarmEvent},
+};
+use rand::Rng as _;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    behaviour::Behaviour,
+    clock::{Clock, wall_millis},
+    config::{Config, Preset, Roles},
+    discovery::{book::Book, dns::Dns},
+    identity::{self, IdentityError, peer_id},
+    members::{self, Member, MemberEvent, MemberEvents, Members},
+    metrics::{self, Metrics, MetricsRegistry},
+    network::{self, Command, Network, NetworkStatus},
+    proto::roster::{Profile, Roster},
+    topic::{MAX_TOPIC_NAME, Topic, TopicError},
+    topics::{self, Topics},
+    transport,
+};
+
+/// How long a start waits for its listeners to be ready.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for messages in the outbox to leave.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// A member of a mesh.
+///
+/// Cloning is cheap. The node stops when its last clone, topic and subscription are dropped, or in
+/// order by [`shutdown`](Self::shutdown). It needs a tokio runtime, of either flavour.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+/// The topics and roster drivers hold the network's queue: when the handles are gone they end, and
+/// the network with them.
+struct Inner {
+    key: SecretKey,
+    config: Config,
+    metrics: MetricsRegistry,
+    network: mpsc::Sender<Command>,
+    topics: mpsc::Sender<topics::Request>,
+    members: mpsc::Sender<members::Request>,
+    member_events: broadcast::Sender<MemberEvent>,
+    clock: Clock,
+    drivers: Mutex<Option<Drivers>>,
+}
+
+struct Drivers {
+    network: JoinHandle<()>,
+    topics: JoinHandle<()>,
+    members: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.id())
+    }
+}
+
+impl Node {
+    /// Starts a node with the settings of a preset, in the open mesh named `aether`, with an
+    /// identity that lasts as long as it runs.
+    pub async fn spawn(preset: Preset) -> Result<Self, SpawnError> {
+        Self::builder(preset).spawn().await
+    }
+
+    /// Changes settings before the start.
+    pub fn builder(preset: Preset) -> Builder {
+        Builder { config: Ok(Config::new(preset)), key: None }
+    }
+
+    /// The node's name: libp2p's peer id of its key.
+    pub fn id(&self) -> PeerId {
+        peer_id(&self.inner.key.public())
+    }
+
+    /// The mesh that the node is part of.
+    pub fn mesh(&self) -> MeshId {
+        self.inner.config.genesis.mesh_id()
+    }
+
+    /// The settings that it was started with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Joins a topic. Joining it again gives another handle of the same; the type of its messages
+    /// is the program's own agreement.
+    pub async fn topic<T>(&self, name: &str) -> Result<Topic<T>, TopicError> {
+        if name.is_empty() || name.len() > MAX_TOPIC_NAME {
+            return Err(TopicError::Name { len: name.len() });
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = topics::Request::Open { name: name.to_owned(), reply };
+        self.inner.topics.send(request).await.map_err(|_| Closed)?;
+        match answer.await.map_err(|_| Closed)? {
+            Ok(shared) => Ok(Topic::new(self.clone(), shared)),
+            Err(topics::TooManyTopics { max }) => Err(TopicError::TooMany { max }),
+        }
+    }
+
+    /// The names of the topics that are joined.
+    pub async fn topics_joined(&self) -> Result<Vec<String>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.topics.send(topics::Request::Names { reply }).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// The other members that are alive, as this node sees it.
+    pub async fn members(&self) -> Result<Vec<Member>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.members.send(members::Request::List { reply }).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Changes among the members from now on.
+    pub fn member_events(&self) -> MemberEvents {
+        MemberEvents(self.inner.member_events.subscribe())
+    }
+
+    /// Addresses that others reach this node at, with its peer id: what another's seed may be.
+    pub async fn addresses(&self) -> Result<Vec<Multiaddr>, Closed> {
+        Ok(self.status().await?.addresses)
+    }
+
+    /// Addresses and connections as they are now.
+    pub async fn status(&self) -> Result<NetworkStatus, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.network.send(Command::Status { reply }).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+
+    /// Takes an address for a seed from now on, and dials it if peers are still looked for.
+    pub async fn dial(&self, address: Multiaddr) -> Result<(), Closed> {
+        self.inner.network.send(Command::Dial { address }).await.map_err(|_| Closed)
+    }
+
+    /// The registry of metrics, of the node and of whoever registers more.
+    pub fn metrics(&self) -> &MetricsRegistry {
+        &self.inner.metrics
+    }
+
+    /// Stops in order: what waits in the outboxes leaves (for at most 2 seconds, and only if
+    /// somebody reads it), the members are told farewell, connections are closed. Every call on
+    /// any clone fails with [`Closed`] afterwards. The second call finds nothing to do.
+    pub async fn shutdown(&self) {
+        let drivers = self.inner.drivers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(drivers) = drivers else { return };
+        let (reply, flushed) = oneshot::channel();
+        let until = self.inner.clock.now() + FLUSH;
+        let request = topics::Request::Flush { until, reply };
+        if self.inner.topics.send(request).await.is_ok() {
+            let _ = flushed.await;
+        }
+        let (reply, left) = oneshot::channel();
+        if self.inner.members.send(members::Request::Leave { reply }).await.is_ok() {
+            let _ = left.await;
+        }
+        let (reply, stopped) = oneshot::channel();
+        if self.inner.network.send(Command::Shutdown { reply }).await.is_ok() {
+            let _ = stopped.await;
+        }
+        // The network is gone, so the others end; a panic in one of them was logged by tokio.
+        let _ = tokio::join!(drivers.network, drivers.topics, drivers.members);
+    }
+
+    pub(crate) fn topics(&self) -> &mpsc::Sender<topics::Request> {
+        &self.inner.topics
+    }
+}
+
+/// The node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Closed;
+
+/// Why a node doesn't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The mesh's name can't be one.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// An address that isn't one.
+    #[error("{text:?} is no multiaddress, such as /ip4/192.0.2.1/udp/4001/quic-v1")]
+    Address {
+        /// What was given.
+        text: String,
+    },
+    /// Settings that can't work together.
+    #[error("{0}")]
+    Config(String),
+    /// No identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The data folder can't be used.
+    #[error("can't use the data folder {}", path.display())]
+    Store {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Can't listen where it should.
+    #[error("can't listen on {address}; is the port in use, or the address not this machine's?")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system refuses something else.
+    #[error("can't set up the network")]
+    Network(#[from] std::io::Error),
+}
+
+/// Settings before the start. What isn't set is the preset's.
+#[derive(Debug)]
+pub struct Builder {
+    config: Result<Config, SpawnError>,
+    key: Option<SecretKey>,
+}
+
+impl Builder {
+    /// Starts from settings that were put together otherwise.
+    pub fn from_config(config: Config) -> Self {
+        Self { config: Ok(config), key: None }
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), SpawnError>) -> Self {
+        if let Ok(config) = &mut self.config
+            && let Err(error) = change(config)
+        {
+            self.config = Err(error);
+        }
+        self
+    }
+
+    /// The open mesh of this name, instead of `aether`.
+    #[must_use]
+    pub fn mesh(self, name: &str) -> Self {
+        self.change(|config| {
+            config.genesis = Genesis::open(name)?;
+            Ok(())
+        })
+    }
+
+    /// Keeps identity, address book and counters in this folder.
+    #[must_use]
+    pub fn data(self, folder: impl Into<PathBuf>) -> Self {
+        self.change(|config| {
+            config.data = Some(folder.into());
+            Ok(())
+        })
+    }
+
+    /// This identity, instead of the data folder's or a fresh one.
+    #[must_use]
+    pub fn key(mut self, key: SecretKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Begins with this node: a multiaddress, best with a peer id at its end.
+    #[must_use]
+    pub fn seed(self, address: impl ToString) -> Self {
+        self.change(|config| {
+            config.seeds.push(parse(&address.to_string())?);
+            Ok(())
+        })
+    }
+
+    /// Begins with these nodes.
+    #[must_use]
+    pub fn seeds<A: ToString>(self, addresses: impl IntoIterator<Item = A>) -> Self {
+        addresses.into_iter().fold(self, Self::seed)
+    }
+
+    /// Listens on these addresses, instead of the preset's.
+    #[must_use]
+    pub fn listen<A: ToString>(self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.change(|config| {
+            let parsed = addresses.into_iter().map(|address| parse(&address.to_string()));
+            config.listen = parsed.collect::<Result<_, _>>()?;
+            Ok(())
+        })
+    }
+
+    /// Asks DNS for nodes under this name: `_dnsaddr` TXT and `_aether._udp`/`_tcp` SRV records.
+    #[must_use]
+    pub fn dns(self, name: &str) -> Self {
+        self.change(|config| {
+            config.dns.push(name.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Asks this DNS server, instead of the system's.
+    #[must_use]
+    pub fn dns_server(self, server: SocketAddr) -> Self {
+        self.change(|config| {
+            config.dns_server = Some(server);
+            Ok(())
+        })
+    }
+
+    /// What the node does for others.
+    #[must_use]
+    pub fn roles(self, roles: Roles) -> Self {
+        self.change(|config| {
+            config.roles = roles;
+            Ok(())
+        })
+    }
+
+    /// Any other setting.
+    #[must_use]
+    pub fn configure(self, change: impl FnOnce(&mut Config)) -> Self {
+        self.change(|config| {
+            change(config);
+            Ok(())
+        })
+    }
+
+    /// Speaks these versions of the link protocol: for tests of nodes that are a release apart.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn link_versions(self, versions: Vec<u32>) -> Self {
+        self.configure(|config| config.link_versions = versions)
+    }
+
+    /// Starts the node. When this returns it listens.
+    pub async fn spawn(self) -> Result<Node, SpawnError> {
+        let config = self.config?;
+        config.check().map_err(SpawnError::Config)?;
+        let key = match (self.key, &config.data) {
+            (Some(key), _) => key,
+            (None, Some(data)) => identity::load_or_create(&data.join("identity.key"))?,
+            (None, None) => identity::generate()?,
+        };
+        let storage = config.clone();
+        let (store, life) = tokio::task::spawn_blocking(move || open_store(&storage))
+            .await
+            .map_err(std::io::Error::other)??;
+        start(config, key, store, life).await
+    }
+}
+
+fn parse(text: &str) -> Result<Multiaddr, SpawnError> {
+    text.parse().map_err(|_| SpawnError::Address { text: text.to_owned() })
+}
+
+/// Opens the node's store and counts up its life: later than every one before, and than the clock
+/// if that is behind.
+fn open_store(config: &Config) -> Result<(Store, u64), SpawnError> {
+    let path = config.data.as_ref().map(|data| data.join("store"));
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| SpawnError::Store {
+        path: config.data.clone().unwrap_or_default(),
+        source,
+    };
+    let store = match &path {
+        Some(path) => Store::open(path, Options::default()),
+        None => Store::temporary(Options::default()),
+    };
+    let store = store.map_err(|error| failed(error.into()))?;
+    let opened = store.log("lives").map_err(|error| failed(error.into()))?;
+    let last = opened.records.last().and_then(|record| Reader::new(record).u64().ok());
+    let life = wall_millis().max(last.map_or(0, |last| last.saturating_add(1)));
+    let mut batch = Batch::new();
+    batch.rewrite(&opened.log, vec![life.to_be_bytes().to_vec()]);
+    store.commit(batch, Durability::Synced).wait().map_err(|error| failed(error.into()))?;
+    Ok((store, life))
+}
+
+async fn start(
+    config: Config,
+    key: SecretKey,
+    store: Store,
+    life: u64,
+) -> Result<Node, SpawnError> {
+    let clock = Clock::start();
+    let keypair = identity::keypair(&key);
+    let local = keypair.public().to_peer_id();
+    let mesh = config.genesis.mesh_id();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let (relay_transport, relay_client) = relay::client::new(local);
+    let transport = transport::build(&keypair, relay_transport, &mut registry)?;
+    let behaviour = Behaviour::new(&config, &keypair, relay_client, &mut registry)?;
+    let own_metrics = Metrics::new(&mut registry);
+    let libp2p_metrics = metrics::libp2p(&mut registry);
+    let swarm_config = swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(config.idle_timeout())
+        .with_smart_dial();
+    let mut swarm = Swarm::new(transport, behaviour, local, swarm_config);
+    listen(&mut swarm, &config.listen).await?;
+
+    let dns = match Dns::new(config.dns_server) {
+        Ok(dns) => Some(dns),
+        Err(error) => {
+            tracing::warn!(%error, "no DNS: names lead to no nodes");
+            None
+        }
+    };
+    let book = Book::open(store).map_err(|error| SpawnError::Store {
+        path: config.data.clone().unwrap_or_default(),
+        source: error.into(),
+    })?;
+    #[expect(clippy::disallowed_methods, reason = "the protocols' generators are seeded here")]
+    let seed = || rand::rng().next_u64();
+    let (network_tx, network_rx) = mpsc::channel(1024);
+    let (topics_tx, topics_rx) = mpsc::channel(1024);
+    let (members_tx, members_rx) = mpsc::channel(64);
+    let (to_topics, topics_events) = mpsc::channel(512);
+    let (to_members, members_told) = mpsc::channel(512);
+    let (member_events, _) = broadcast::channel(members::MAX_UNREAD);
+
+    let parts = network::Parts {
+        clock,
+        metrics: own_metrics.clone(),
+        libp2p_metrics,
+        book,
+        dns,
+        seed: seed(),
+    };
+    let network = Network::new(swarm, config.clone(), parts, to_topics, to_members);
+    let parts = topics::Parts {
+        mesh,
+        key: key.clone(),
+        life,
+        clock,
+        metrics: own_metrics.clone(),
+        network: network_tx.clone(),
+        seed: seed(),
+    };
+    let topics = Topics::new(&config, parts);
+    let profile = Profile { agent: config.agent.clone(), ..Profile::default() };
+    let members = Members {
+        roster: Roster::new(config.roster.clone(), mesh, key.clone(), life, profile, seed()),
+        clock,
+        metrics: own_metrics,
+        network: network_tx.clone(),
+        events: member_events.clone(),
+    };
+    #[expect(clippy::disallowed_methods, reason = "shutdown joins them; they end with the handles")]
+    let drivers = Drivers {
+        network: tokio::spawn(network.run(network_rx)),
+        topics: tokio::spawn(topics.run(topics_rx, topics_events)),
+        members: tokio::spawn(members.run(members_rx, members_told)),
+    };
+    tracing::info!(peer = %local, mesh = %mesh.short(), "node started");
+    let inner = Inner {
+        key,
+        config,
+        metrics: MetricsRegistry::new(registry),
+        network: network_tx,
+        topics: topics_tx,
+        members: members_tx,
+        member_events,
+        clock,
+        drivers: Mutex::new(Some(drivers)),
+    };
+    Ok(Node { inner: Arc::new(inner) })
+}
+
+/// Listens on all addresses, and waits until each listener is ready, so that whoever asks for the
+/// node's addresses gets them.
+async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<(), SpawnError> {
+    let mut waiting: Vec<(ListenerId, Multiaddr)> = Vec::new();
+    for address in addresses {
+        let failed = |source| SpawnError::Listen { address: address.clone(), source };
+        let listener = swarm.listen_on(address.clone()).map_err(|error| match error {
+            libp2p::TransportError::MultiaddrNotSupported(_) => {
+                failed(std::io::Error::other("no transport of this node listens there"))
+            }
+            libp2p::TransportError::Other(source) => failed(source),
+        })?;
+        waiting.push((listener, address.clone()));
+    }
+    let ready = async {
+        while !waiting.is_empty() {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { listener_id, .. } => {
+                    waiting.retain(|(listener, _)| *listener != listener_id);
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason: Err(source), .. } => {
+                    let failed = waiting.iter().find(|(listener, _)| *listener == listener_id);
+                    if let Some((_, address)) = failed {
+                        return Err(SpawnError::Listen { address: address.clone(), source });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(LISTEN_TIMEOUT, ready).await {
+        Ok(result) => result,
+        // An interface without an address is no reason not to start.
+        Err(_) => {
+            tracing::warn!("some listeners are not ready yet");
+            Ok(())
+        }
+    }
+}

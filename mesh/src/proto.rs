@@ -1,0 +1,20 @@
+//! The decisions of the mesh, without libp2p: pure state machines that the driver, the simulator
+//! and the fuzzer run alike (see [`aether_core::Protocol`]).
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`envelope`] | what is signed, and what its bytes are |
+//! | [`link`] | what two neighbours say to each other beside gossip |
+//! | [`outbox`] | when messages are coalesced, sealed and sent, and when a topic waits for its readers |
+//! | [`inbox`] | what is new, in which order it is delivered, and how gaps are filled |
+//! | [`roster`] | who is alive |
+//! | [`budget`] | how much a peer may send, and when it has misbehaved enough |
+//!
+//! Gossip carries envelopes fast; the link repairs what gossip lost. Both meet in the inbox.
+
+pub mod budget;
+pub mod envelope;
+pub mod inbox;
+pub mod link;
+pub mod outbox;
+pub mod roster;

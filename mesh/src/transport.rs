@@ -1,0 +1,71 @@
+//! The transports, put together by hand.
+//!
+//! TCP and WebSocket: multistream-select, Noise, Yamux. QUIC brings its own. A relayed connection
+//! is a stream through a relay, upgraded like TCP. Names are resolved before dialing.
+//!
+//! By hand, and not by libp2p's builder, because what happens between authentication and the first
+//! protocol is ours to extend: after [`authenticate`](libp2p::core::transport::upgrade::Builder)
+//! a stream knows its peer, and a further step of the upgrade (`apply` for streams, `and_then` for
+//! QUIC) can let the peer in or not, before any protocol sees it.
+
+use std::{io, time::Duration};
+
+use libp2p::{
+    PeerId, Transport as _,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, MemoryTransport, OrTransport, upgrade::Version},
+    },
+    dns, identity, noise, quic, relay, tcp, websocket, yamux,
+};
+use prometheus_client::registry::Registry;
+
+/// How long a connection may take to be usable.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams that one peer may have open on a connection, by either transport.
+const MAX_STREAMS: usize = 256;
+
+pub(crate) fn build(
+    key: &identity::Keypair,
+    relay: relay::client::Transport,
+    registry: &mut Registry,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, io::Error> {
+    let noise = noise::Config::new(key).map_err(io::Error::other)?;
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let streams = OrTransport::new(websocket::Config::new(tcp()), tcp())
+        .upgrade(Version::V1)
+        .authenticate(noise.clone())
+        .multiplex(yamux())
+        .timeout(UPGRADE_TIMEOUT);
+    let memory = OrTransport::new(MemoryTransport::new(), relay)
+        .upgrade(Version::V1)
+        .authenticate(noise)
+        .multiplex(yamux())
+        .timeout(UPGRADE_TIMEOUT);
+    let mut quic = quic::Config::new(key);
+    quic.max_concurrent_stream_limit = MAX_STREAMS as u32;
+    let quic = quic::tokio::Transport::new(quic)
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let direct = OrTransport::new(quic, streams).map(|either, _| match either {
+        futures::future::Either::Left(quic) => quic,
+        futures::future::Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+    });
+    let named = dns::tokio::Transport::system(direct)?;
+    // Names last: resolving takes any address and fails late, where the next transport is not
+    // tried any more.
+    let all = OrTransport::new(memory, named)
+        .map(|either, _| match either {
+            futures::future::Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+            futures::future::Either::Right(direct) => direct,
+        })
+        .boxed();
+    let counted = libp2p::metrics::BandwidthTransport::new(all, registry);
+    Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
+}
+
+fn yamux() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(MAX_STREAMS);
+    config
+}

@@ -1,0 +1,9 @@
+//! Real swarms on loopback: adapters, discovery, back-pressure, shutdown.
+//!
+//! Real time, so every wait is for a condition, with a deadline that only a defect reaches.
+
+mod support;
+
+mod discovery;
+mod node;
+mod topics;

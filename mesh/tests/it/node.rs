@@ -1,0 +1,133 @@
+//! A node's life: start, stop, restart, refuse.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use aether_mesh::{Closed, MemberEvent, Node, Preset, SpawnError, TopicError};
+
+use crate::support::{all_know_all, builder, nodes, shutdown, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_end_after_shutdown() {
+    let node = builder("calls").spawn().await.unwrap();
+    let topic = node.topic::<String>("t").await.unwrap();
+    let mut reader = topic.subscribe().await.unwrap();
+    let mut events = node.member_events();
+    within("the shutdown", node.shutdown()).await;
+    within("the second shutdown", node.shutdown()).await;
+    assert!(topic.publish(&"x".to_owned()).await.is_err());
+    assert_eq!(within("the subscription's end", reader.next()).await, None);
+    assert_eq!(node.members().await, Err(Closed));
+    assert!(matches!(node.topic::<String>("u").await, Err(TopicError::Closed(_))));
+    drop((node, topic, reader));
+    assert_eq!(within("the events' end", events.next()).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_handle_stops_the_node() {
+    let nodes = nodes("last", 2).await;
+    all_know_all(&nodes).await;
+    let [first, second] = <[Node; 2]>::try_from(nodes).unwrap();
+    let gone = second.id();
+    let topic = second.topic::<String>("t").await.unwrap();
+    let mut events = first.member_events();
+    drop(second);
+    assert!(topic.subscribe().await.is_ok(), "a topic keeps its node");
+    drop(topic);
+    assert_eq!(within("the failure", events.next()).await, Some(MemberEvent::Failed(gone)));
+    first.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_farewell_is_told_at_once() {
+    let mut nodes = nodes("farewell", 3).await;
+    all_know_all(&nodes).await;
+    let leaving = nodes.pop().unwrap();
+    let (id, mut events) = (leaving.id(), nodes[0].member_events());
+    leaving.shutdown().await;
+    loop {
+        match within("the farewell", events.next()).await {
+            Some(MemberEvent::Left(peer)) if peer == id => break,
+            Some(MemberEvent::Updated(_) | MemberEvent::Joined(_)) => {}
+            event => panic!("{event:?}"),
+        }
+    }
+    shutdown(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identity_and_address_book_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let first = builder("book").spawn().await.unwrap();
+    let start = || builder("book").data(&data);
+    let second = start().seeds(first.addresses().await.unwrap()).spawn().await.unwrap();
+    let id = second.id();
+    all_know_all(&[first.clone(), second.clone()]).await;
+    second.shutdown().await;
+    drop(second);
+    // Without a seed this time: it remembers.
+    let again = start().spawn().await.unwrap();
+    assert_eq!(again.id(), id);
+    all_know_all(&[first.clone(), again.clone()]).await;
+    shutdown(vec![first, again]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_prevents_a_start_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = builder("start").spawn().await.unwrap();
+    let address = taken.addresses().await.unwrap().remove(0);
+    let bare: String = address.to_string().split("/p2p/").next().unwrap().to_owned();
+    let error = builder("start").listen([&bare]).spawn().await.unwrap_err();
+    assert!(matches!(error, SpawnError::Listen { .. }), "{error:?}");
+    assert!(error.to_string().contains(&bare), "{error}");
+
+    let error = builder("start").seed("no address").spawn().await.unwrap_err();
+    assert!(error.to_string().contains("\"no address\""), "{error}");
+
+    let error = Node::builder(Preset::Local).mesh("").spawn().await.unwrap_err();
+    assert!(matches!(error, SpawnError::Genesis(_)), "{error:?}");
+
+    let key = folder.path().join("identity.key");
+    fs::write(&key, "-----BEGIN OPENSSH PRIVATE KEY-----").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let error = builder("start").data(folder.path()).spawn().await.unwrap_err();
+    assert!(error.to_string().contains("not an Aether key file"), "{error}");
+
+    let file = folder.path().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let error = builder("start").data(&file).spawn().await.unwrap_err();
+    assert!(matches!(error, SpawnError::Identity(_) | SpawnError::Store { .. }), "{error:?}");
+    assert_eq!(fs::read(&file).unwrap(), b"in the way");
+    taken.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_never_share_a_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = builder("share").data(folder.path()).spawn().await.unwrap();
+    let error = builder("share").data(folder.path()).spawn().await.unwrap_err();
+    assert!(matches!(error, SpawnError::Store { .. }), "{error:?}");
+    first.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_one_registry() {
+    let nodes = nodes("metrics", 2).await;
+    all_know_all(&nodes).await;
+    let text = nodes[0].metrics().encode();
+    for name in ["aether_mesh_members 1", "aether_mesh_peers", "libp2p_", "gossipsub_"] {
+        assert!(text.contains(name), "{name} is missing in\n{text}");
+    }
+    shutdown(nodes).await;
+}
+
+#[tokio::test]
+async fn a_current_thread_runtime_will_do() {
+    let nodes = nodes("current", 2).await;
+    let topic = nodes[0].topic::<String>("t").await.unwrap();
+    let mut reader = nodes[1].topic::<String>("t").await.unwrap().subscribe().await.unwrap();
+    topic.publish(&"hello".to_owned()).await.unwrap();
+    assert_eq!(within("the message", reader.next()).await.unwrap().value, "hello");
+    shutdown(nodes).await;
+}

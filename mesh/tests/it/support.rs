@@ -1,0 +1,66 @@
+//! What all tests here share.
+
+use std::{future::Future, time::Duration};
+
+use aether_mesh::{Builder, Node, Preset};
+
+/// A deadline that only a defect reaches.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits for a future, and says what was waited for if it doesn't come.
+pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {DEADLINE:?} in vain for {what}"),
+    }
+}
+
+/// Waits until a condition holds.
+pub async fn until<F, Fut>(what: &str, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    within(what, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// A node of a mesh of its own per test, so that tests that run side by side never meet.
+pub fn builder(mesh: &str) -> Builder {
+    Node::builder(Preset::Local).mesh(mesh)
+}
+
+/// `count` nodes, of which all but the first begin with the first's addresses.
+pub async fn nodes(mesh: &str, count: usize) -> Vec<Node> {
+    let first = builder(mesh).spawn().await.unwrap();
+    let seeds = first.addresses().await.unwrap();
+    let mut nodes = vec![first];
+    for _ in 1..count {
+        nodes.push(builder(mesh).seeds(seeds.clone()).spawn().await.unwrap());
+    }
+    nodes
+}
+
+/// Waits until every node lists every other as a member.
+pub async fn all_know_all(nodes: &[Node]) {
+    until("every node to list every other", || async {
+        for node in nodes {
+            let members = node.members().await.unwrap();
+            if nodes.iter().any(|o| o.id() != node.id() && !members.iter().any(|m| m.peer == o.id())) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
+pub async fn shutdown(nodes: Vec<Node>) {
+    for node in nodes {
+        node.shutdown().await;
+    }
+}

@@ -1,0 +1,7 @@
+//! The mesh's protocols in the simulator: faulty networks, crashes, wrong clocks and liars.
+//!
+//! `cargo test --release -p aether-mesh --no-default-features --test sim`; `AETHER_SEEDS`,
+//! `AETHER_SECONDS` and `AETHER_SEED` say for how long, or which run to replay.
+
+mod roster;
+mod topics;
