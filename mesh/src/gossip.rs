@@ -2,9 +2,10 @@
 //!
 //! - `Anonymous` with `validate_messages`: Aether's envelope is signed, and the inbox gives the
 //!   verdict. The message id is [`gossip_id`](crate::proto::envelope::gossip_id).
-//! - `max_transmit_size` is 8 KiB and more above the largest envelope: gossipsub compares it with
-//!   the whole read buffer, which grows in steps of 8 KiB, and a burst just under the limit would
-//!   reset the stream.
+//! - `max_transmit_size` is far above the largest envelope. Gossipsub compares it with the whole read
+//!   buffer, which grows in steps of 8 KiB, so a burst just under it breaks the stream; and what it
+//!   refuses it refuses in silence. So it lets more through, and the inbox refuses what is too large
+//!   with a fault that counts.
 //! - IHAVE is cut to 700 ids: gossipsub refuses control messages above 16 KiB, and its default of
 //!   5000 ids is larger than that.
 //! - The queue to a peer is counted in messages: 256 of them are 16 MiB at most.
@@ -26,8 +27,8 @@ use crate::{
     proto::envelope::{MAX_PAYLOAD, OVERHEAD, gossip_id},
 };
 
-/// Largest message that gossipsub carries: see the module.
-const MAX_TRANSMIT: usize = 96 * 1024;
+/// Largest message that gossipsub lets through: see the module. Also what one peer can make it buffer.
+const MAX_TRANSMIT: usize = 256 * 1024;
 const _: () = assert!(MAX_TRANSMIT >= MAX_PAYLOAD + OVERHEAD + 9 * 1024);
 
 struct Pace {

@@ -249,6 +249,10 @@ impl Network {
                 _ => self.dialer.seed(address),
             }
         }
+        // The listeners were ready before this driver was.
+        for address in self.swarm.listeners().cloned().collect::<Vec<_>>() {
+            self.on_listening(address);
+        }
         self.announce();
         self.on_tick();
     }

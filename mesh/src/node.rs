@@ -482,12 +482,31 @@ async fn start(
     Ok(Node { inner: Arc::new(inner) })
 }
 
+/// libp2p's TCP listeners share a port with whoever listens there already (`SO_REUSEPORT`, for hole
+/// punching), and half the connections would go astray in silence: so a port is tried without first.
+fn refuse_taken_port(address: &Multiaddr) -> std::io::Result<()> {
+    use libp2p::multiaddr::Protocol;
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => std::net::IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => std::net::IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => {
+            std::net::TcpListener::bind((ip, port)).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Listens on all addresses, and waits until each listener is ready, so that whoever asks for the
 /// node's addresses gets them.
 async fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[Multiaddr]) -> Result<(), SpawnError> {
     let mut waiting: Vec<(ListenerId, Multiaddr)> = Vec::new();
     for address in addresses {
         let failed = |source| SpawnError::Listen { address: address.clone(), source };
+        refuse_taken_port(address).map_err(failed)?;
         let listener = swarm.listen_on(address.clone()).map_err(|error| match error {
             libp2p::TransportError::MultiaddrNotSupported(_) => {
                 failed(std::io::Error::other("no transport of this node listens there"))

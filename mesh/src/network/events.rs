@@ -116,7 +116,7 @@ impl Network {
         }
     }
 
-    fn on_listening(&mut self, address: Multiaddr) {
+    pub(super) fn on_listening(&mut self, address: Multiaddr) {
         tracing::info!(%address, "listening");
         if self.config.preset != Preset::Internet && self.is_useful(&address) {
             // Without NAT in between, what we listen on is what others reach us at.

@@ -144,6 +144,10 @@ impl Envelope {
 
     /// Reads the layout. Proves nothing about who wrote it: see [`verify`](Self::verify).
     pub fn decode(bytes: Bytes) -> Result<Self, EnvelopeError> {
+        // Before the version: no release may send more under this topic name.
+        if bytes.len() > OVERHEAD + MAX_PAYLOAD {
+            return Err(EnvelopeError::TooLarge { len: bytes.len() - OVERHEAD });
+        }
         let mut reader = Reader::new(&bytes);
         let version = reader.u8()?;
         if version != 1 {
@@ -154,9 +158,6 @@ impl Envelope {
         let time = reader.u64()?;
         let rest = reader.rest();
         let payload_len = rest.len().checked_sub(Signature::LEN).ok_or(WireError::TooShort)?;
-        if payload_len > MAX_PAYLOAD {
-            return Err(EnvelopeError::TooLarge { len: payload_len });
-        }
         let count = count_cbor_sequence(&rest[..payload_len])? as u64;
         // The numbers that follow have to exist as well: a stream counts up to them.
         let followed = number.checked_add(1).and_then(|_| first.checked_add(count));

@@ -11,8 +11,9 @@
 //! 3. **Suspicion.** A member that no probe of ours reached is suspected, and the suspicion is
 //!    gossiped; a suspected member that hears of it answers with a card of a higher revision.
 //!    Whoever hears of a suspicion probes the member itself, soon; hearsay alone changes nothing.
+//!    Every `probe_interval` one of the suspects is probed again, beside the round.
 //! 4. **Death.** A member that stays suspected by our own probes for `suspicion` intervals, scaled
-//!    with the logarithm of the roster's size, is removed. Its last (life, revision) is remembered,
+//!    with the logarithm of the roster's size and our worst self-doubt meanwhile, is removed. Its last (life, revision) is remembered,
 //!    so that old gossip doesn't revive it; if it speaks up, it is told, and answers with a higher
 //!    revision. So is who speaks up unknown, and answers with its card.
 //! 5. **Self-doubt** (Lifeguard's local health): a timeout that comes late, and a probe that fails
@@ -27,7 +28,7 @@
 //!    Over `max_members` a newcomer is left out; it still talks, it is just not listed.
 //!
 //! Cost: a node sends about one ping and one ack per `probe_interval`, whatever the size of the
-//! roster. A member that dies is noticed within two rounds at the latest.
+//! roster, and one more ping while it suspects somebody. A member that dies is noticed within two rounds at the latest.
 
 mod card;
 mod updates;
@@ -229,6 +230,8 @@ pub struct Member {
     pub last_seen: Time,
     /// Since when our probes of it fail.
     pub suspect_since: Option<Time>,
+    /// How long they have to fail until it is removed: never less than at any time meanwhile.
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -428,6 +431,7 @@ impl Roster {
             latency,
             last_seen: self.now,
             suspect_since: None,
+            patience: Duration::ZERO,
         };
         if self.members.is_empty() {
             // There was nobody to probe until now: that isn't late.
@@ -537,7 +541,7 @@ impl Roster {
         self.remove_dead();
         if self.now >= self.next_probe {
             self.next_probe = self.now + self.stretched(self.config.probe_interval);
-            if let Some(target) = self.next_in_round() {
+            for target in [self.next_in_round(), self.next_suspect()].into_iter().flatten() {
                 self.probe(target);
             }
         }
@@ -562,6 +566,18 @@ impl Roster {
                 return Some(target);
             }
         }
+    }
+
+    /// One of the suspects that aren't being probed, at random. They have turns of their own, so
+    /// that many of them don't keep the round from finding others.
+    fn next_suspect(&mut self) -> Option<PublicKey> {
+        let probed = |peer| self.probes.values().any(|probe| probe.target == peer);
+        let waits = |(peer, member): (&PublicKey, &Member)| {
+            (member.suspect_since.is_some() && !probed(*peer)).then_some(*peer)
+        };
+        let suspects: Vec<PublicKey> = self.members.iter().filter_map(waits).collect();
+        let at = self.below(suspects.len());
+        suspects.get(at).copied()
     }
 
     fn probe(&mut self, target: PublicKey) {
@@ -593,6 +609,10 @@ impl Roster {
             .collect();
         for number in late {
             let Some(mut probe) = self.probes.remove(&number) else { continue };
+            let heard = self.members.get(&probe.target).map(|member| member.last_seen);
+            if heard.is_none_or(|heard| heard > probe.sent) {
+                continue;
+            }
             if probe.indirect_sent {
                 if self.heard < probe.sent {
                     self.doubt = (self.doubt + 1).min(8);
@@ -630,31 +650,25 @@ impl Roster {
         let Some(member) = self.members.get_mut(&peer) else { return };
         if member.suspect_since.is_none() {
             member.suspect_since = Some(now);
+            member.patience = Duration::ZERO;
             let (life, revision) = (member.card.life, member.card.revision);
             let suspicion = Update::Suspect { peer: (*peer.as_bytes()).into(), life, revision };
             self.updates.tell(suspicion, self.config.max_members);
         }
-        self.urgent_later(peer);
-    }
-
-    /// A suspect is probed again and again until it answers or is removed.
-    fn urgent_later(&mut self, peer: PublicKey) {
-        if !self.round.contains(&peer) {
-            let at = self.round.len().saturating_sub(1);
-            self.round.insert(at, peer);
-        }
     }
 
     fn remove_dead(&mut self) {
-        let limit = self.suspicion();
-        let gone: Vec<PublicKey> = self
-            .members
-            .iter()
-            .filter(|(_, member)| {
-                member.suspect_since.is_some_and(|since| self.now >= since + limit)
-            })
-            .map(|(peer, _)| *peer)
-            .collect();
+        let (now, patience) = (self.now, self.suspicion());
+        let mut gone = Vec::new();
+        for (peer, member) in &mut self.members {
+            let Some(since) = member.suspect_since else { continue };
+            // A node that was cut off and now hears the first others again loses its doubt. It
+            // must not lose its patience with those that it hasn't reached yet.
+            member.patience = member.patience.max(patience);
+            if now >= since + member.patience {
+                gone.push(*peer);
+            }
+        }
         for peer in gone {
             if let Some(member) = self.members.remove(&peer) {
                 self.bury(peer, (member.card.life, member.card.revision));

@@ -15,14 +15,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::fs::{SeekFrom, seek};
+use crate::journal;
 
 /// A handle that orders faults of the store it was opened with. Cloning is cheap, and clones order
 /// faults of the same store. One handle serves one open store at a time.
@@ -39,8 +38,8 @@ struct Orders {
     stalled: bool,
     /// How much of each log is synced.
     logs: BTreeMap<PathBuf, u64>,
-    /// The engine's newest journal, and how much of it is synced.
-    journal: Option<(PathBuf, u64)>,
+    /// The number of the engine's newest journal, and how much of it is synced.
+    journal: Option<(u64, u64)>,
 }
 
 impl Faults {
@@ -156,13 +155,9 @@ impl Faults {
         self.orders().logs.insert(path.to_owned(), len);
     }
 
-    /// Notes how much of the engine's newest journal is written, all of which was just synced.
-    pub(crate) fn synced_engine(&self, engine: &Path) -> io::Result<()> {
-        if let Some(journal) = newest_journal(engine)? {
-            let end = data_end(&journal)?;
-            self.orders().journal = Some((journal, end));
-        }
-        Ok(())
+    /// Notes where the engine's journals end, all of which was just synced.
+    pub(crate) fn synced_engine(&self, mut ends: BTreeMap<u64, u64>) {
+        self.orders().journal = ends.pop_last();
     }
 
     /// If a crash was ordered, takes from the files of a closed store what wasn't synced.
@@ -170,45 +165,14 @@ impl Faults {
         let orders = self.orders();
         let Some(keep) = orders.crash else { return Ok(()) };
         for (log, synced) in &orders.logs {
-            cut(log, *synced, keep)?;
+            let file = File::options().write(true).open(log)?;
+            let len = file.metadata()?.len().min(synced.saturating_add(keep));
+            file.set_len(len)?;
         }
         // A journal is synced whole before the next one is begun.
-        let Some(journal) = newest_journal(engine)? else { return Ok(()) };
-        let synced = orders.journal.as_ref().filter(|(path, _)| *path == journal);
-        cut(&journal, synced.map_or(0, |(_, end)| *end), keep)
+        let Some((newest, end)) = journal::ends(engine)?.pop_last() else { return Ok(()) };
+        let synced = orders.journal.filter(|(number, _)| *number == newest);
+        let synced = synced.map_or(0, |(_, synced)| synced);
+        journal::cut(engine, newest, end.min(synced.saturating_add(keep)))
     }
-}
-
-fn cut(path: &Path, synced: u64, keep: u64) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
-    let len = file.metadata()?.len().min(synced.saturating_add(keep));
-    file.set_len(len)
-}
-
-/// The engine's journals are named by ascending numbers.
-fn newest_journal(engine: &Path) -> io::Result<Option<PathBuf>> {
-    let number = |path: &Path| -> Option<u64> {
-        path.file_name()?.to_str()?.strip_suffix(".jnl")?.parse().ok()
-    };
-    let paths = fs::read_dir(engine)?.map(|entry| entry.map(|entry| entry.path()));
-    let paths = paths.collect::<io::Result<Vec<_>>>()?;
-    Ok(paths.into_iter().filter(|path| number(path).is_some()).max_by_key(|path| number(path)))
-}
-
-/// Where the zeros begin that a journal ends with: it is made longer than what is in it. An entry
-/// never ends with a zero.
-fn data_end(path: &Path) -> io::Result<u64> {
-    let file = File::open(path)?;
-    let mut end = if file.metadata()?.len() == 0 { 0 } else { seek(&file, SeekFrom::Hole(0))? };
-    let mut chunk = [0; 4096];
-    while end > 0 {
-        let start = end.saturating_sub(chunk.len() as u64);
-        let bytes = &mut chunk[..usize::try_from(end - start).unwrap_or(4096)];
-        file.read_exact_at(bytes, start)?;
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-            return Ok(start + last as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }

@@ -109,6 +109,9 @@ impl Folder {
         DirBuilder::new().recursive(true).mode(0o700).create(path).or_else(at(path))?;
         refuse_foreign(path)?;
         let lock = lock(path)?;
+        if let Some(faults) = &faults {
+            faults.start();
+        }
         let unfinished = is_unfinished(path)?;
         let folder = Self { path: path.to_owned(), faults, _lock: lock, _temporary: temporary };
         if unfinished {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc,
@@ -15,13 +16,13 @@ use crate::{
     Batch, CommitError, Durability, Faults, Keyspace, Log, LogError, OpenError, Opened, Snapshot,
     Stats, Ticket,
     folder::{Folder, is_name},
+    journal,
     log::LogFile,
     read,
     writer::{self, Job, Settings, Shared},
 };
 
-/// Smallest bound on the engine's journals that it accepts is 64 MiB; they are the most that is
-/// replayed when a store is opened.
+/// Most bytes of the engine's journals, all of which are replayed when a store is opened.
 const MAX_JOURNALS: u64 = 128 << 20;
 
 /// How a store uses its machine. The defaults let fifty stores share one.
@@ -99,6 +100,7 @@ pub(crate) struct Inner {
     running: Option<(SyncSender<Job>, JoinHandle<()>)>,
     pub(crate) shared: Arc<Shared>,
     write_buffer: u64,
+    trimmed: u64,
 }
 
 impl Store {
@@ -131,18 +133,10 @@ impl Store {
             reserve: options.reserve,
             temporary: temporary.is_some(),
         };
-        if let Some(faults) = &options.faults {
-            faults.start();
-        }
         let (folder, unfinished) = Folder::open(path, options.faults.clone(), temporary)?;
-        let db = open_engine(&folder, &options)?;
+        let (db, trimmed) = open_engine(&folder, &options)?;
         if unfinished {
             folder.finish()?;
-        }
-        if let Some(faults) = &options.faults {
-            faults
-                .synced_engine(&folder.engine())
-                .map_err(|source| OpenError::Io { path: folder.engine(), source })?;
         }
         let shared = Arc::new(Shared::new(db, folder, settings));
         let (sender, jobs) = sync_channel(options.queue.max(1));
@@ -156,6 +150,7 @@ impl Store {
             running: Some((sender, thread)),
             shared,
             write_buffer: options.write_buffer,
+            trimmed,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -173,7 +168,7 @@ impl Store {
             None => {
                 let options = || {
                     let options = fjall::KeyspaceCreateOptions::default();
-                    options.manual_journal_persist(true).max_memtable_size(self.inner.write_buffer)
+                    options.max_memtable_size(self.inner.write_buffer)
                 };
                 let keyspace = shared
                     .db
@@ -202,7 +197,8 @@ impl Store {
         shared.poisoned().map_err(|_| LogError::Poisoned)?;
         let index = disk.logs.iter().position(|log| log.name() == name);
         if let Some(index) = index {
-            disk.logs[index].flush(true, faults).map_err(|_| LogError::Poisoned)?;
+            let flushed = disk.logs[index].flush(true, faults);
+            flushed.map_err(|error| shared.fail(error)).map_err(|_| LogError::Poisoned)?;
         }
         let (file, records, truncated) = LogFile::open(&shared.folder.logs(), name, faults)?;
         let index = index.unwrap_or(disk.logs.len());
@@ -268,6 +264,16 @@ impl Store {
         self.inner.shared.folder.path()
     }
 
+    /// Bytes that the engine cut off its journals when the store was opened, because it couldn't read
+    /// on.
+    ///
+    /// After a crash or a failed write that is what wasn't written to the end, and was never
+    /// acknowledged. After an orderly end it is 0, and more means that the disk has damaged the
+    /// journal and that commits which were acknowledged are gone.
+    pub fn trimmed(&self) -> u64 {
+        self.inner.trimmed
+    }
+
     /// What was done since the store was opened.
     pub fn stats(&self) -> Stats {
         self.inner.shared.stats()
@@ -279,15 +285,32 @@ impl Store {
     }
 }
 
-fn open_engine(folder: &Folder, options: &Options) -> Result<fjall::Database, OpenError> {
-    fjall::Database::builder(folder.engine())
+/// Opens the engine. Answers also how much it cut off its journals.
+fn open_engine(folder: &Folder, options: &Options) -> Result<(fjall::Database, u64), OpenError> {
+    let engine = folder.engine();
+    let ends =
+        || journal::ends(&engine).map_err(|source| OpenError::Io { path: engine.clone(), source });
+    let before = ends()?;
+    let builder = fjall::Database::builder(&engine)
         .cache_size(options.cache)
         .worker_threads(options.workers.max(1))
         .max_cached_files(Some(options.max_open_files.max(10)))
         .max_journaling_size(MAX_JOURNALS)
-        .manual_journal_persist(true)
-        .open()
-        .map_err(|source| OpenError::Engine { path: folder.engine(), source })
+        .manual_journal_persist(true);
+    // The engine panics at some of what a damaged disk may hold.
+    let db = catch_unwind(AssertUnwindSafe(|| builder.open()))
+        .unwrap_or(Err(fjall::Error::Unrecoverable))
+        .map_err(|source| OpenError::Engine { path: engine.clone(), source })?;
+    let after = ends()?;
+    let cut = |(number, end): (&u64, &u64)| end.saturating_sub(*after.get(number).unwrap_or(end));
+    let trimmed = before.iter().map(cut).sum();
+    if trimmed > 0 {
+        tracing::warn!(trimmed, "the engine cut off its journal where it couldn't read on");
+    }
+    if let Some(faults) = &options.faults {
+        faults.synced_engine(after);
+    }
+    Ok((db, trimmed))
 }
 
 impl Inner {
@@ -301,6 +324,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Some((queue, thread)) = self.running.take() {
             drop(queue);
+            // A disk that hangs on order would hang this thread too.
+            if let Some(faults) = self.shared.faults() {
+                faults.resume();
+            }
             if thread.join().is_err() {
                 tracing::error!("the storage thread panicked");
             }

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use crate::{Batch, Durability, Faults, folder::Folder, log::LogFile, ticket::Done};
+use crate::{Batch, Durability, Faults, folder::Folder, journal, log::LogFile, ticket::Done};
 
 /// A group ends with the batch that reaches one of these.
 const MAX_GROUP: usize = 1024;
@@ -200,12 +200,14 @@ impl Shared {
                 }
                 Ok(())
             }
-            Err(error) => {
-                tracing::error!(%error, "the store takes no more writes until it is reopened");
-                self.poison.get_or_init(|| Arc::new(error));
-                self.poisoned()
-            }
+            Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// Poisons the store; the first failure is the one that is told.
+    pub(crate) fn fail(&self, error: WriteError) -> CommitError {
+        tracing::error!(%error, "the store takes no more writes until it is reopened");
+        CommitError::Poisoned { cause: Arc::clone(self.poison.get_or_init(|| Arc::new(error))) }
     }
 
     /// Refuses what would fill the disk while that is still harmless: a write that fails for lack of
@@ -278,7 +280,7 @@ impl Shared {
         }
         persist(fjall::PersistMode::SyncData)?;
         if let Some(faults) = self.faults() {
-            faults.synced_engine(&self.folder.engine())?;
+            faults.synced_engine(journal::ends(&self.folder.engine())?);
         }
         Ok(())
     }

@@ -50,6 +50,34 @@ async fn ten_nodes_become_a_mesh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fifty_nodes_become_a_mesh() {
+    forms(50).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mesh_stays_one_under_churn() {
+    let mut nodes = nodes("churn", 10).await;
+    all_know_all(&nodes).await;
+    for round in 0..3 {
+        // Dropped without a farewell; others come. The first seed goes in the second round.
+        let gone: Vec<_> = nodes.drain(round..round + 3).collect();
+        drop(gone);
+        let seeds = nodes[round].addresses().await.unwrap();
+        for _ in 0..3 {
+            nodes.push(builder("churn").seeds(seeds.clone()).spawn().await.unwrap());
+        }
+        all_know_all(&nodes).await;
+    }
+    until("the gone to be struck off", || async {
+        let members = nodes[0].members().await.unwrap();
+        members.len() == nodes.len() - 1
+    })
+    .await;
+    gossip_reaches_all(&nodes).await;
+    shutdown(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn start_order_does_not_matter() {
     // The seed comes last, on an address that was told before.
     let seed = builder("order").spawn().await.unwrap();

@@ -5,5 +5,7 @@
 mod support;
 
 mod discovery;
+mod hostile;
+mod names;
 mod node;
 mod topics;

@@ -5,10 +5,10 @@ use std::{future::Future, time::Duration};
 use aether_mesh::{Builder, Node, Preset};
 
 /// A deadline that only a defect reaches.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for a future, and says what was waited for if it doesn't come.
-pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(output) => output,
         Err(_) => panic!("waited {DEADLINE:?} in vain for {what}"),
@@ -16,7 +16,7 @@ pub async fn within<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 /// Waits until a condition holds.
-pub async fn until<F, Fut>(what: &str, mut condition: F)
+pub(crate) async fn until<F, Fut>(what: &str, mut condition: F)
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = bool>,
@@ -30,12 +30,12 @@ where
 }
 
 /// A node of a mesh of its own per test, so that tests that run side by side never meet.
-pub fn builder(mesh: &str) -> Builder {
+pub(crate) fn builder(mesh: &str) -> Builder {
     Node::builder(Preset::Local).mesh(mesh)
 }
 
 /// `count` nodes, of which all but the first begin with the first's addresses.
-pub async fn nodes(mesh: &str, count: usize) -> Vec<Node> {
+pub(crate) async fn nodes(mesh: &str, count: usize) -> Vec<Node> {
     let first = builder(mesh).spawn().await.unwrap();
     let seeds = first.addresses().await.unwrap();
     let mut nodes = vec![first];
@@ -46,7 +46,7 @@ pub async fn nodes(mesh: &str, count: usize) -> Vec<Node> {
 }
 
 /// Waits until every node lists every other as a member.
-pub async fn all_know_all(nodes: &[Node]) {
+pub(crate) async fn all_know_all(nodes: &[Node]) {
     until("every node to list every other", || async {
         for node in nodes {
             let members = node.members().await.unwrap();
@@ -59,7 +59,7 @@ pub async fn all_know_all(nodes: &[Node]) {
     .await;
 }
 
-pub async fn shutdown(nodes: Vec<Node>) {
+pub(crate) async fn shutdown(nodes: Vec<Node>) {
     for node in nodes {
         node.shutdown().await;
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use aether_core::{Genesis, MeshId, Protocol, PublicKey, SecretKey, Time};
 use aether_mesh::proto::{
     link::Frame,
-    roster::{Config, Input, Output, Profile, Roster},
+    roster::{Config, Input, Message, Output, Profile, Roster, Update},
 };
 use aether_sim::{
     At, Boot, Effects, Fault, Limits, NodeId, Run, Runner, Scenario, Schedule, Subject, World,
@@ -65,7 +65,6 @@ enum Command {
 
 #[derive(Debug)]
 enum Event {
-    Joined(NodeId),
     Left(NodeId, bool),
     Forged(NodeId),
 }
@@ -155,7 +154,7 @@ impl Subject for Members {
             Output::Send { to, message } => {
                 effects.send(self.ids[&to], Frame::Roster(message).encode());
             }
-            Output::Joined(card) => effects.observe(Event::Joined(self.ids[&card.peer()])),
+            Output::Joined(_) => effects.sometimes("member joined"),
             // Nothing but a suspicion makes a node sign so many cards in one life.
             Output::Updated(card) if card.revision > 2 => effects.sometimes("suspicion refuted"),
             Output::Updated(_) => effects.sometimes("card updated"),
@@ -167,7 +166,27 @@ impl Subject for Members {
     }
 
     fn describe(&self, bytes: &[u8]) -> String {
-        format!("{:?}", Frame::decode(bytes))
+        let Ok(Frame::Roster(message)) = Frame::decode(bytes) else { return "nonsense".into() };
+        let (kind, updates) = match &message {
+            Message::Ping { number, updates } => (format!("ping {number:x}"), updates),
+            Message::Ack { number, updates } => (format!("ack {number:x}"), updates),
+            Message::PingFor { number, target, updates } => {
+                let target = self.ids[&PublicKey::from_bytes((*target).into())];
+                (format!("ping {target} for me {number:x}"), updates)
+            }
+            Message::Hello { updates } => ("hello".into(), updates),
+        };
+        let updates = updates.iter().map(|update| match update {
+            Update::Card(card) => {
+                let leaves = if card.is_leaving() { " leaves" } else { "" };
+                format!(", {}/{}/{}{leaves}", self.ids[&card.peer()], card.life, card.revision)
+            }
+            Update::Suspect { peer, life, revision } => {
+                let peer = self.ids[&PublicKey::from_bytes((*peer).into())];
+                format!(", suspect {peer}/{life}/{revision}")
+            }
+        });
+        kind + &updates.collect::<String>()
     }
 }
 
@@ -206,7 +225,6 @@ impl Members {
                         return Err(format!("{node} believes that {peer} said farewell"));
                     }
                 }
-                Event::Joined(_) => {}
             }
         }
         let doubt = world.touched().and_then(|node| world.node(node)?.honest());
@@ -302,7 +320,8 @@ fn hostile() {
         let limits = Limits { nodes: 2..=8, heals, ..Limits::streams() };
         let lying = run.draw.chance(0.3);
         let (mut world, members) = world(run, &limits, lying);
-        world.run_until(heals);
+        // Whoever was cut off may be given up until it is connected again.
+        world.run_until(heals + Duration::from_secs(10));
         world.eventually("all know all", NOTICED, |world| members.all_know_all(world));
         if !lying {
             world.eventually("all hold the last cards", NOTICED, |world| {

@@ -47,7 +47,8 @@ impl Scenario {
     /// Most nodes of a world. Memory for links grows with their square: 150 MB at this number.
     pub const MAX_NODES: usize = 1000;
 
-    /// So many nodes on [good](Link::GOOD) links with true clocks, no faults, and syncs of 1 ms.
+    /// So many nodes on [good](Link::GOOD) links with true clocks, no faults, and syncs of 1 ms. It
+    /// heals at once: with faults or late nodes of your own, set `heals` too.
     pub fn calm(nodes: usize) -> Self {
         Self {
             nodes,

@@ -294,7 +294,7 @@ impl<S: Subject> World<S> {
         }
         self.touched = match &event {
             Event::Arrive(packet) => Some(packet.to),
-            Event::Timer { node, .. }
+            Event::Timer(node)
             | Event::Synced { node, .. }
             | Event::Command { node, .. }
             | Event::Tell { node, .. }
@@ -303,7 +303,7 @@ impl<S: Subject> World<S> {
         };
         let happened = match event {
             Event::Arrive(packet) => self.on_arrival(packet),
-            Event::Timer { node, life } => self.on_timer(node, life),
+            Event::Timer(node) => self.on_timer(node),
             Event::Synced { node, life } => self.on_synced(node, life),
             Event::Command { node, command } => self.on_command(node, command),
             Event::Fault(fault) => self.on_fault(fault),

@@ -482,6 +482,32 @@ fn a_failed_probe_is_gossiped_and_the_suspect_told() {
 }
 
 #[test]
+fn a_suspect_is_probed_soon_wherever_its_turn_was() {
+    for n in 10..40 {
+        let mut fixture = Fixture::with_members(Config::default(), 2..50);
+        fixture.answering.remove(&peer(n));
+        fixture.pass_ms(500);
+        fixture.handle(Input::Disconnected { peer: peer(n) });
+        fixture.pass_ms(1500);
+        assert!(fixture.suspects(n));
+        fixture.pings.clear();
+        fixture.pass_ms(2000);
+        assert!(fixture.pings.iter().any(|(_, to, _)| *to == peer(n)), "member {n}");
+    }
+}
+
+#[test]
+fn who_was_heard_since_the_probe_is_not_suspected_for_it() {
+    let mut fixture = Fixture::with_members(Config::default(), 2..6);
+    fixture.answering.remove(&peer(5));
+    fixture.handle(Input::Disconnected { peer: peer(5) });
+    fixture.pass_ms(1000);
+    fixture.says(5, hello([]));
+    fixture.pass_ms(500);
+    assert!(!fixture.suspects(5));
+}
+
+#[test]
 fn an_answer_ends_a_suspicion() {
     let mut fixture = Fixture::with_members(Config::default(), 2..6);
     fixture.answering.remove(&peer(5));
@@ -740,6 +766,28 @@ fn a_node_that_hears_nobody_doubts_itself() {
     }
     assert_eq!(hearing.roster.doubt(), 0);
     assert!((3..6).any(|n| hearing.suspects(n)));
+}
+
+#[test]
+fn doubt_that_passes_takes_no_patience_with_the_others_along() {
+    let config = Config { suspicion: 8, ..Config::default() };
+    let mut fixture = Fixture::with_members(config, 2..6);
+    fixture.answering.clear();
+    let start = fixture.now;
+    while !(2..6).all(|n| fixture.suspects(n)) {
+        fixture.pass_ms(100);
+        assert!(fixture.now.since(start) < Duration::from_secs(100));
+    }
+    assert!(fixture.roster.doubt() > 0 && fixture.now.since(start) > Duration::from_secs(10));
+    // One of them is heard again, and its answers take the doubt away.
+    fixture.answering.insert(peer(2));
+    for _ in 0..10 {
+        fixture.handle(Input::Disconnected { peer: peer(2) });
+        fixture.pass_ms(1);
+    }
+    assert_eq!(fixture.roster.doubt(), 0);
+    fixture.pass_ms(1);
+    assert_eq!(fixture.left(), []);
 }
 
 #[test]

@@ -196,11 +196,14 @@ fn a_full_queue_holds_writers_back() {
     let keyspace = store.keyspace("k").unwrap();
     faults.stall();
     let (mut tickets, mut refused) = (Vec::new(), None);
-    // At most four wait, and at most five more are in the group that hangs.
-    for n in 0..10 {
+    // The group that hangs took a thousand at most, and four wait behind it.
+    for n in 0..2000 {
         match store.try_commit(put(&keyspace, &n.to_string(), "v"), Durability::Synced) {
             Ok(ticket) => tickets.push(ticket),
-            Err(batch) => refused = Some(batch),
+            Err(batch) => {
+                refused = Some(batch);
+                break;
+            }
         }
     }
     let refused = refused.expect("the queue is full");

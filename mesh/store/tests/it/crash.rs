@@ -26,7 +26,7 @@ struct Life<'a> {
 #[test]
 fn acknowledged_survives_and_nothing_is_found_in_part() {
     let seed = env::var("AETHER_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seeds = env::var("AETHER_SEEDS").map_or(60, |seeds| seeds.parse().unwrap());
+    let seeds = env::var("AETHER_SEEDS").map_or(40, |seeds| seeds.parse().unwrap());
     let mut seen = [0; 4];
     for seed in seed.map_or(0..seeds, |seed| seed..seed + 1) {
         println!("replay: AETHER_SEED={seed} cargo test -p aether-store --test it crash::");
@@ -34,15 +34,16 @@ fn acknowledged_survives_and_nothing_is_found_in_part() {
         live(folder.path(), &mut ChaCha8Rng::seed_from_u64(seed), &mut seen);
     }
     // Each way to end a life was taken.
-    assert!(seed.is_some() || seeds < 60 || seen.iter().all(|count| *count > 0), "{seen:?}");
+    assert!(seed.is_some() || seeds < 40 || seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
 fn live(folder: &Path, rng: &mut ChaCha8Rng, seen: &mut [u32; 4]) {
     let mut model = Model { states: vec![State::new()], least: 0 };
+    // A small buffer, which a keyspace keeps for ever, makes the engine write tables. It may write what
+    // isn't acknowledged yet, which a crash on order can't undo, so then all commits are synced and
+    // none fails.
+    let small = rng.random_bool(0.3);
     for _ in 0..4 {
-        // A small buffer makes the engine write tables. It may write what isn't acknowledged yet,
-        // which a crash on order can't undo, so then all commits are synced and none fails.
-        let small = rng.random_bool(0.3);
         let faults = Faults::new();
         let options = Options {
             write_buffer: if small { 2 << 10 } else { 8 << 20 },

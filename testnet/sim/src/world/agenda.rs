@@ -8,10 +8,8 @@ use crate::{Fault, NodeId, Subject, network::Packet};
 
 pub(super) enum Event<S: Subject> {
     Arrive(Packet),
-    Timer {
-        node: NodeId,
-        life: u32,
-    },
+    /// A node's deadline may have come.
+    Timer(NodeId),
     Synced {
         node: NodeId,
         life: u32,

@@ -57,7 +57,6 @@ impl<S: Subject> World<S> {
         }
         slot.effects = Effects::default();
         slot.syncing = false;
-        slot.armed = None;
         let lost = slot.disk.crash(&mut self.run.draw);
         let lost = u64::try_from(lost).expect("usize has at most 64 bits");
         let sometimes = self.sometimes.get_mut();

@@ -69,10 +69,10 @@ impl<S: Subject> World<S> {
         true
     }
 
-    pub(super) fn on_timer(&mut self, node: NodeId, life: u32) -> bool {
+    pub(super) fn on_timer(&mut self, node: NodeId) -> bool {
         let slot = &mut self.nodes[node.0];
-        // A later event was superseded by an earlier one, or belongs to a life that is over.
-        if slot.life != life || slot.armed != Some(self.now) {
+        // Another event was to come earlier, and has looked already.
+        if slot.armed != Some(self.now) {
             return false;
         }
         slot.armed = None;
@@ -201,7 +201,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Makes sure that an event looks at the node's deadline in time. One that comes too early
-    /// stays and looks again, so that a deadline that moves away costs nothing.
+    /// stays and looks again, so that a deadline that moves away, or a new life, costs nothing.
     pub(super) fn arm(&mut self, node: NodeId) {
         let slot = &mut self.nodes[node.0];
         let Some(deadline) = slot.node.as_ref().and_then(S::Node::poll_timeout) else { return };
@@ -210,8 +210,7 @@ impl<S: Subject> World<S> {
             return;
         }
         slot.armed = Some(at);
-        let life = slot.life;
-        self.schedule(at, Event::Timer { node, life });
+        self.schedule(at, Event::Timer(node));
     }
 
     pub(super) fn at(&self, node: NodeId) -> At {

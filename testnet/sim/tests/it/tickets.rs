@@ -166,13 +166,17 @@ fn planted() {
     let bug = match env::var("AETHER_SIM_PLANTED").as_deref() {
         Ok("sync") => Bug::NoSync,
         Ok("panic") => Bug::Panics,
+        Ok("none") => Bug::None,
         _ => return,
     };
-    runner("planted").seeds(36).run(|run| simulate(run, bug));
+    runner("planted")
+        .seeds(36)
+        .sometimes(&["a thing that never happens"])
+        .run(|run| simulate(run, bug));
 }
 
-/// What the test above prints when it fails with this bug.
-fn failure_of_planted(bug: &str, seed: Option<&str>) -> String {
+/// Whether the test above passes with this bug, and what it prints.
+fn run_planted(bug: &str, seed: Option<&str>) -> (bool, String) {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "tickets::planted", "--nocapture", "--test-threads=1"]);
     command.env("AETHER_SIM_PLANTED", bug);
@@ -183,8 +187,12 @@ fn failure_of_planted(bug: &str, seed: Option<&str>) -> String {
         command.env("AETHER_SEED", seed);
     }
     let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "the bug wasn't found: {text}");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn failure_of_planted(bug: &str, seed: Option<&str>) -> String {
+    let (passes, text) = run_planted(bug, seed);
+    assert!(!passes, "the bug wasn't found: {text}");
     text
 }
 
@@ -213,4 +221,12 @@ fn a_panic_inside_a_protocol_prints_trace_and_line() {
     assert!(found.contains("the last 200 events:\n"), "{found}");
     let again = failure_of_planted("panic", Some(replay_seed(&found)));
     assert!(again.contains("the office has had enough"), "{again}");
+}
+
+#[test]
+fn counters_are_demanded_of_a_search_and_not_of_a_replay() {
+    let text = failure_of_planted("none", None);
+    assert!(text.contains("never happened in 36 seeds: [\"a thing that never"), "{text}");
+    let (passes, text) = run_planted("none", Some("0"));
+    assert!(passes, "{text}");
 }

@@ -164,6 +164,31 @@ fn effects_behind_a_sync_wait_for_it_and_die_with_the_node() {
 }
 
 #[test]
+fn a_sync_of_a_former_life_completes_nothing() {
+    let mut world = world(Scenario { sync: ms(10)..=ms(10), ..Scenario::calm(1) });
+    world.command(A, vec![Act::Put("old"), Act::Sync]);
+    world.run_until(Time::from_millis(5));
+    world.fault(Fault::Crash(A));
+    world.fault(Fault::Start { node: A, wiped: true });
+    world.command(A, vec![Act::Put("new"), Act::Sync]);
+    world.run_until(Time::from_millis(14));
+    assert_eq!(world.disk(A).iter().count(), 0);
+    world.run_until(Time::from_millis(15));
+    assert!(world.disk(A).get(b"new").is_some());
+}
+
+#[test]
+fn a_timeout_of_a_former_life_is_not_told_and_hides_none() {
+    let mut world = world(Scenario::calm(1));
+    world.command(A, vec![Act::WakeAt(Time::from_millis(20))]);
+    world.fault(Fault::Crash(A));
+    world.fault(Fault::Start { node: A, wiped: false });
+    world.command(A, vec![Act::WakeAt(Time::from_millis(30))]);
+    world.run_until(Time::from_millis(100));
+    assert_eq!(world.node(A).unwrap().log, [(Time::from_millis(30), "timeout".into())]);
+}
+
+#[test]
 fn a_crash_loses_unsynced_writes_and_only_those() {
     let mut survived = [0; 3];
     for seed in 0..60 {
@@ -241,12 +266,15 @@ fn one_way_cuts_and_partitions_separate_whom_they_name() {
     assert_eq!(talk(&mut world, "cut"), ["n1n2", "n2", "n0n1"]);
     world.fault(Fault::Partition(vec![vec![A, B], vec![C]]));
     assert_eq!(talk(&mut world, "parted"), ["n1", "n0", ""]);
-    world.fault(Fault::Partition(vec![vec![A, B]]));
-    assert_eq!(talk(&mut world, "alone"), ["n1", "n0", ""]);
+    world.fault(Fault::Partition(vec![vec![A]]));
+    assert_eq!(talk(&mut world, "alone"), ["", "", ""]);
     world.fault(Fault::Mend { from: C, to: A });
-    assert_eq!(talk(&mut world, "mended"), ["n1n2", "n0", ""]);
+    assert_eq!(talk(&mut world, "mended"), ["n2", "", ""]);
+    world.fault(Fault::Clog(A));
+    assert_eq!(talk(&mut world, "clogged"), ["", "", ""]);
     world.fault(Fault::Heal);
     assert_eq!(talk(&mut world, "healed"), ["n1n2", "n0n2", "n0n1"]);
+    assert!(texts(&world, A).contains(&"n2: clogged".into()));
 }
 
 #[test]
@@ -336,6 +364,7 @@ fn a_new_life_is_told_of_its_own_connections_only() {
     world.run_for(ms(1));
     world.fault(Fault::Crash(B));
     world.fault(Fault::Start { node: B, wiped: false });
+    world.command(A, vec![Act::Send(B, "to the former life")]);
     world.run_for(ms(150));
     assert_eq!(texts(&world, A), ["up n1", "down n1"]);
     assert_eq!(texts(&world, B), Vec::<String>::new());
@@ -434,6 +463,20 @@ fn a_protocol_that_never_rests_is_found_out() {
         });
         assert!(text.contains("time stands still"), "{text}");
     }
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let flood = |acts: Vec<Act>| {
+        let mut world = world(Scenario { sync: ms(9)..=ms(9), ..Scenario::calm(2) });
+        panic_of(|| assert!(world.command(A, acts)))
+    };
+    let text = flood(vec![Act::Send(B, ""); (1 << 20) + 1]);
+    assert!(text.contains("the protocol multiplies its messages"), "{text}");
+    let mut acts = vec![Act::Put("k"), Act::Sync];
+    acts.resize((1 << 20) + 3, Act::Show("after"));
+    let text = flood(acts);
+    assert!(text.contains("the protocol outruns its syncs"), "{text}");
 }
 
 #[test]

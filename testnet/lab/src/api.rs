@@ -1,0 +1,135 @@
+//! The client of one node's HTTP API.
+//!
+//! The lab has its own idea of what the API answers, as a client in another language would: of
+//! each answer it reads what it needs, so that it can drive nodes of other releases too.
+
+use std::{collections::VecDeque, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::sse::{SseEvent, SseParser};
+
+/// How long a call may take on a machine that runs fifty nodes.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Status {
+    /// The node's peer id.
+    pub peer: String,
+    /// Where others reach it, each with its peer id.
+    pub addresses: Vec<String>,
+}
+
+/// One of `GET /v1/peers`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Peer {
+    /// Its peer id.
+    pub peer: String,
+    /// `alive`, `suspect`, or something else for those that are no members.
+    pub state: String,
+    /// Where it says it can be reached.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// In how many of the node's topics it is a gossip neighbour.
+    #[serde(default)]
+    pub meshes: usize,
+}
+
+impl Peer {
+    /// Whether the node holds it for a member, be it in doubt.
+    pub fn is_member(&self) -> bool {
+        matches!(self.state.as_str(), "alive" | "suspect")
+    }
+}
+
+/// The API of one node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Api {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Api {
+    /// The API at this URL, through a client that several may share.
+    pub fn new(http: reqwest::Client, url: impl Into<String>) -> Self {
+        Self { http, url: url.into() }
+    }
+
+    /// A client that suits: without a proxy, as nodes are on this machine.
+    pub fn client() -> Result<reqwest::Client> {
+        Ok(reqwest::Client::builder().no_proxy().connect_timeout(CALL_TIMEOUT).build()?)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Who the node is.
+    pub async fn status(&self) -> Result<Status> {
+        self.get("/v1/status").await
+    }
+
+    /// Whom the node knows.
+    pub async fn peers(&self) -> Result<Vec<Peer>> {
+        self.get("/v1/peers").await
+    }
+
+    /// Publishes each line as a message.
+    pub async fn publish(&self, topic: &str, lines: &str) -> Result<()> {
+        let call = self
+            .http
+            .post(format!("{}/v1/topics/{topic}/messages", self.url))
+            .header("content-type", "application/x-ndjson")
+            .body(lines.to_owned())
+            .timeout(CALL_TIMEOUT);
+        check(call.send().await?).await.map(drop)
+    }
+
+    /// Subscribes to a topic. When this returns, the subscription stands.
+    pub async fn subscribe(&self, topic: &str) -> Result<Events> {
+        let call = self.http.get(format!("{}/v1/topics/{topic}/messages", self.url));
+        let response = tokio::time::timeout(CALL_TIMEOUT, call.send()).await??;
+        let response = check(response).await?;
+        Ok(Events { response, parser: SseParser::default(), ready: VecDeque::new() })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let call = self.http.get(format!("{}{path}", self.url)).timeout(CALL_TIMEOUT);
+        let body = check(call.send().await?).await?.text().await?;
+        serde_json::from_str(&body).with_context(|| format!("{path} answers {body}"))
+    }
+}
+
+async fn check(response: reqwest::Response) -> Result<reqwest::Response> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let (status, path) = (response.status(), response.url().path().to_owned());
+    bail!("{path} answers {status}: {}", response.text().await.unwrap_or_default());
+}
+
+/// The events of a subscription.
+#[derive(Debug)]
+pub struct Events {
+    response: reqwest::Response,
+    parser: SseParser,
+    ready: VecDeque<SseEvent>,
+}
+
+impl Events {
+    /// The next event; `None` when the node ended the stream.
+    pub async fn next(&mut self) -> Result<Option<SseEvent>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            match self.response.chunk().await? {
+                Some(bytes) => self.ready.extend(self.parser.feed(&bytes)),
+                None => return Ok(None),
+            }
+        }
+    }
+}

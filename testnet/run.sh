@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Builds the node and the lab, starts nodes on this machine, and takes the tour:
+#
+#   testnet/run.sh [--nodes 5] [--seed N] [--input FILE] [--json FILE] [--keep]
+#                  [--stages form,publish,restart,churn] [--data FOLDER]
+#
+# AETHER_PROFILE names the cargo profile: dev, which the tests build anyway, unless given.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+profile=${AETHER_PROFILE:-dev}
+quiet=()
+[ -t 2 ] || quiet=(--quiet)
+
+echo "building aether and the lab, profile $profile" >&2
+target=$(
+    cd "$root"
+    cargo build --locked ${quiet[@]+"${quiet[@]}"} --profile "$profile" -p aether-node -p aether-lab
+    cd "${CARGO_TARGET_DIR:-target}"
+    pwd
+)
+case $profile in
+    dev) folder=$target/debug ;;
+    *) folder=$target/$profile ;;
+esac
+exec "$folder/aether-lab" --aether "$folder/aether" "$@"
