@@ -133,6 +133,7 @@ impl Members {
         true
     }
 
+    #[tracing::instrument(level = "trace", skip_all)]
     fn drive(&mut self, input: roster::Input) -> Vec<Command> {
         self.roster.handle(self.clock.now(), input);
         let mut commands = Vec::new();

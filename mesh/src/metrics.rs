@@ -101,8 +101,11 @@ impl Metrics {
         let refused = family("envelopes_refused", "Envelopes not delivered, by reason", &REFUSED);
         let fault_names = Fault::ALL.map(Fault::name);
         let faults = family("faults", "Faults of peers, by kind", &fault_names);
-        let over_budget =
-            family("over_budget", "Messages dropped because a peer sent too many", &["gossip", "link"]);
+        let over_budget = family(
+            "over_budget",
+            "Messages dropped because a peer sent too many",
+            &["gossip", "link"],
+        );
         let dropped = family("dropped", "Events dropped because a queue was full", &DROPPED);
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();

@@ -321,6 +321,7 @@ impl Network {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip(self, envelope), fields(len = envelope.len()))]
     fn publish(&mut self, topic: TopicId, number: u64, envelope: Bytes) {
         let hash = TopicHash::from_raw(topic.gossip_name());
         let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
@@ -358,6 +359,7 @@ impl Network {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip(self, frame))]
     fn send(&mut self, to: PublicKey, frame: &Frame) {
         let peer = peer_id(&to);
         if self.requests.len() >= 4096 {
@@ -470,6 +472,7 @@ impl Network {
         self.dial();
     }
 
+    #[tracing::instrument(level = "trace", skip(self))]
     fn dial(&mut self) {
         for dial in self.dialer.due(self.clock.now()) {
             let result = match &dial {

@@ -21,6 +21,7 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot},
     task::JoinHandle,
 };
+use tracing::Instrument as _;
 
 use crate::{
     behaviour::Behaviour,
@@ -461,11 +462,12 @@ async fn start(
         network: network_tx.clone(),
         events: member_events.clone(),
     };
+    let span = |driver| tracing::info_span!("node", peer = %local, driver);
     #[expect(clippy::disallowed_methods, reason = "shutdown joins them; they end with the handles")]
     let drivers = Drivers {
-        network: tokio::spawn(network.run(network_rx)),
-        topics: tokio::spawn(topics.run(topics_rx, topics_events)),
-        members: tokio::spawn(members.run(members_rx, members_told)),
+        network: tokio::spawn(network.run(network_rx).instrument(span("network"))),
+        topics: tokio::spawn(topics.run(topics_rx, topics_events).instrument(span("topics"))),
+        members: tokio::spawn(members.run(members_rx, members_told).instrument(span("members"))),
     };
     tracing::info!(peer = %local, mesh = %mesh.short(), "node started");
     let inner = Inner {
@@ -493,9 +495,7 @@ fn refuse_taken_port(address: &Multiaddr) -> std::io::Result<()> {
         _ => return Ok(()),
     };
     match parts.next() {
-        Some(Protocol::Tcp(port)) if port != 0 => {
-            std::net::TcpListener::bind((ip, port)).map(drop)
-        }
+        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
         _ => Ok(()),
     }
 }

@@ -102,8 +102,12 @@ impl<T: Serialize> Topic<T> {
     pub fn try_publish(&self, message: &T) -> Result<Receipt, PublishError> {
         let message = encode(message)?;
         let size = u32::try_from(message.len()).map_err(|_| Closed)?;
-        let permit =
-            self.shared.room.clone().try_acquire_many_owned(size).map_err(|_| PublishError::Full)?;
+        let permit = self
+            .shared
+            .room
+            .clone()
+            .try_acquire_many_owned(size)
+            .map_err(|_| PublishError::Full)?;
         let (handed, receipt) = oneshot::channel();
         let (topic, express) = (self.shared.id, self.express);
         let publish = Publish { topic, message, express, permit, handed };
@@ -160,13 +164,7 @@ impl<T> Topic<T> {
         let topic = self.shared.id;
         let request = Request::Subscribe { topic, subscriber };
         self.node.topics().send(request).await.map_err(|_| Closed)?;
-        Ok(Subscription {
-            _topic: self.clone(),
-            deliveries,
-            bytes,
-            missed,
-            current: None,
-        })
+        Ok(Subscription { _topic: self.clone(), deliveries, bytes, missed, current: None })
     }
 }
 
@@ -359,11 +357,9 @@ impl<T: DeserializeOwned> Subscription<T> {
                 number,
                 time: current.time,
             }),
-            Err(error) => Event::Undecodable {
-                author: current.author,
-                number,
-                error: error.to_string(),
-            },
+            Err(error) => {
+                Event::Undecodable { author: current.author, number, error: error.to_string() }
+            }
         })
     }
 }

@@ -35,12 +35,23 @@ const TICK: Duration = Duration::from_millis(500);
 /// What handles ask for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Open { name: String, reply: oneshot::Sender<Result<Arc<Shared>, TooManyTopics>> },
-    Subscribe { topic: TopicId, subscriber: Subscriber },
+    Open {
+        name: String,
+        reply: oneshot::Sender<Result<Arc<Shared>, TooManyTopics>>,
+    },
+    Subscribe {
+        topic: TopicId,
+        subscriber: Subscriber,
+    },
     Publish(Publish),
-    Names { reply: oneshot::Sender<Vec<String>> },
+    Names {
+        reply: oneshot::Sender<Vec<String>>,
+    },
     /// Seal and hand over what waits, for at most so long.
-    Flush { until: Time, reply: oneshot::Sender<()> },
+    Flush {
+        until: Time,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// There is no room for one more topic.
@@ -399,6 +410,7 @@ impl Topics {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all)]
     fn drive_outbox(&mut self, input: outbox::Input) {
         self.outbox.handle(self.clock.now(), input);
         while let Some(output) = self.outbox.poll_output() {
@@ -415,12 +427,12 @@ impl Topics {
             self.metrics.sealed.inc();
             self.metrics.published.inc_by(count);
             let bytes = envelope.bytes().clone();
-            self.inbox
-                .handle(self.clock.now(), inbox::Input::Published { topic, envelope });
+            self.inbox.handle(self.clock.now(), inbox::Input::Published { topic, envelope });
             self.commands.push(Command::Publish { topic, number, envelope: bytes });
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all)]
     fn drive_inbox(&mut self, input: inbox::Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {

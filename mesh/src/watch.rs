@@ -143,9 +143,8 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let inner = self.inner.handle_established_inbound_connection(
-            connection, peer, local, remote,
-        )?;
+        let inner =
+            self.inner.handle_established_inbound_connection(connection, peer, local, remote)?;
         Ok(Handler::new(inner))
     }
 
@@ -167,9 +166,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Watched<B> {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        let inner = self.inner.handle_established_outbound_connection(
-            connection, peer, address, role, port,
-        )?;
+        let inner = self
+            .inner
+            .handle_established_outbound_connection(connection, peer, address, role, port)?;
         Ok(Handler::new(inner))
     }
 

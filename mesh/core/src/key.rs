@@ -76,8 +76,7 @@ impl PublicKey {
 
     /// Checks a signature over a hash, strictly. Some 60 µs.
     pub fn verify(&self, hash: &Hash, signature: &Signature) -> Result<(), InvalidSignature> {
-        let key =
-            ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| InvalidSignature)?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| InvalidSignature)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(hash.as_bytes(), &signature).map_err(|_| InvalidSignature)
     }

@@ -44,7 +44,8 @@ impl Book {
 
     pub(crate) fn remembered(&self) -> Vec<(PeerId, Multiaddr)> {
         let all = self.known.iter();
-        all.flat_map(|(peer, (addresses, _))| addresses.iter().map(|a| (*peer, a.clone()))).collect()
+        all.flat_map(|(peer, (addresses, _))| addresses.iter().map(|a| (*peer, a.clone())))
+            .collect()
     }
 
     /// Notes that a peer was reached and says that it is there.

@@ -125,6 +125,7 @@ impl Network {
         self.announce();
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%peer))]
     fn on_established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let Some(key) = public_key(&peer) else {
             tracing::info!(%peer, "closed: every member has an Ed25519 key, this one hasn't");
@@ -182,6 +183,7 @@ impl Network {
         }
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(%peer))]
     fn on_identified(&mut self, peer: PeerId, connection: ConnectionId, info: identify::Info) {
         let theirs = &info.protocol_version;
         if theirs.starts_with("/aether/") && *theirs != identify_protocol(&self.mesh) {
@@ -220,7 +222,11 @@ impl Network {
                 self.tell_topics(TopicsEvent::Neighbour { topic, peer: key });
             }
             self.bootstrap();
-            if self.config.rendezvous.iter().any(|a| discovery::split_peer(a.clone()).1 == Some(peer))
+            if self
+                .config
+                .rendezvous
+                .iter()
+                .any(|a| discovery::split_peer(a.clone()).1 == Some(peer))
             {
                 self.meet_at(peer);
             }
@@ -269,6 +275,7 @@ impl Network {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(%peer))]
     fn on_gossip_message(&mut self, peer: PeerId, id: &MessageId, message: gossipsub::Message) {
         let topic = known_topic(&self.topics, &message.topic);
         let (Some(from), Some(topic), Some(id)) = (self.key_of(&peer), topic, gossip_id(id)) else {
@@ -310,6 +317,7 @@ impl Network {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(%peer, len = bytes.len()))]
     fn on_frame(&mut self, peer: PeerId, bytes: &[u8]) {
         let Some(from) = self.key_of(&peer) else { return };
         if !self.budget.admit(self.clock.now(), from, Channel::Link, bytes.len()) {

@@ -20,6 +20,8 @@ pub enum Direction {
 pub struct Connection {
     /// Who.
     pub peer: PeerId,
+    /// Connections to it: one, but for a few seconds after both ends dialed at once.
+    pub connections: usize,
     /// Its end of the oldest connection.
     pub address: Multiaddr,
     /// Who began it.
@@ -63,6 +65,7 @@ impl Network {
             let link = state.connections.values().min_by_key(|link| link.since)?;
             Some(Connection {
                 peer: *peer,
+                connections: state.connections.len(),
                 address: link.address.clone(),
                 direction: if link.dialed { Direction::Outbound } else { Direction::Inbound },
                 relayed: link.relayed,

@@ -191,7 +191,11 @@ impl Envelope {
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}/{}/{} ({} messages)", self.author, self.incarnation, self.number, self.count)
+        write!(
+            f,
+            "{:?}/{}/{} ({} messages)",
+            self.author, self.incarnation, self.number, self.count
+        )
     }
 }
 

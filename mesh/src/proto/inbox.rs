@@ -683,9 +683,8 @@ impl Inbox {
     fn on_neighbour(&mut self, topic_id: TopicId, peer: PublicKey) {
         let Some(topic) = self.topics.get_mut(&topic_id) else { return };
         if topic.neighbours.insert(peer) {
-            let known = topic.streams.iter().filter(|(author, stream)| {
-                stream.next > 1 && **author != peer
-            });
+            let known =
+                topic.streams.iter().filter(|(author, stream)| stream.next > 1 && **author != peer);
             let tips = known.map(|(author, stream)| stream.tip(*author, stream.next)).collect();
             self.send_tips(topic_id, peer, tips);
         }

@@ -287,10 +287,7 @@ mod tests {
         let mut bytes = vec![0x82, 0x00, 0xa3, 0x00, 0x58, 0x20];
         bytes.extend([9; 32]);
         bytes.extend([0x01, 0x80, 0x07, 0x63, b'n', b'e', b'w']);
-        assert_eq!(
-            Frame::decode(&bytes),
-            Ok(Frame::Tips(Tips { topic: topic(), tips: vec![] }))
-        );
+        assert_eq!(Frame::decode(&bytes), Ok(Frame::Tips(Tips { topic: topic(), tips: vec![] })));
         let newer = to_cbor(&(99u64, "whatever"));
         assert_eq!(Frame::decode(&newer), Err(FrameError::UnknownKind { kind: 99 }));
     }

@@ -9,9 +9,9 @@
 //! | a bit flips | [`Faults::flip_next_write`] |
 //! | the disk hangs | [`Faults::stall`], [`Faults::resume`] |
 //!
-//! This is compiled in always and does nothing unless [`Options::faults`](crate::Options::faults) is
-//! set, so the store that is tested is the store that ships, and a crate that uses it needs no feature
-//! to be tested.
+//! This is compiled in always and does nothing unless [`Options::faults`](crate::Options::faults)
+//! is set, so the store that is tested is the store that ships, and a crate that uses it needs no
+//! feature to be tested.
 
 use std::{
     collections::BTreeMap,
@@ -48,21 +48,22 @@ impl Faults {
         Self::default()
     }
 
-    /// The next sync, of a log or of the engine, fails with an I/O error. The store is poisoned; what
-    /// was written is found after the store is reopened, unless [`crash`](Self::crash) is ordered too.
+    /// The next sync, of a log or of the engine, fails with an I/O error. The store is poisoned;
+    /// what was written is found after the store is reopened, unless [`crash`](Self::crash) is
+    /// ordered too.
     pub fn fail_next_sync(&self) {
         self.orders().fail_sync = true;
     }
 
-    /// Power fails before the next sync, and of what wasn't synced by then the first `keep` bytes of
-    /// each file are on the disk: `fail_next_sync` and `crash(keep)` at once.
+    /// Power fails before the next sync, and of what wasn't synced by then the first `keep` bytes
+    /// of each file are on the disk: `fail_next_sync` and `crash(keep)` at once.
     pub fn tear_next_write(&self, keep: u64) {
         self.orders().tear = Some(keep);
     }
 
-    /// Power fails now. Commits fail from here on, and when the last handle of the store is dropped,
-    /// its folder is left as the disk would have it: of what wasn't synced, the first `keep` bytes of
-    /// each file, 0 for none.
+    /// Power fails now. Commits fail from here on, and when the last handle of the store is
+    /// dropped, its folder is left as the disk would have it: of what wasn't synced, the first
+    /// `keep` bytes of each file, 0 for none.
     ///
     /// The engine writes tables in the background, from what it has in memory and after syncing its
     /// journal. This doesn't undo them, so let what isn't synced stay below
@@ -81,8 +82,8 @@ impl Faults {
         self.orders().room = None;
     }
 
-    /// Flips one bit of the next value or log record that is written, after its checksum was made: bit
-    /// `bit`, modulo its bits, counted from the most significant one of its first byte.
+    /// Flips one bit of the next value or log record that is written, after its checksum was made:
+    /// bit `bit`, modulo its bits, counted from the most significant one of its first byte.
     pub fn flip_next_write(&self, bit: usize) {
         self.orders().flip = Some(bit);
     }

@@ -2,7 +2,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `FORMAT` | `aether store 1` and a line feed; with ` unfinished` behind the 1 while the folder is made |
+//! | `FORMAT` | `aether store 1` and a line feed; ends with ` unfinished` in the making |
 //! | `lock` | locked (flock) while the store is open |
 //! | `engine/` | the engine's files |
 //! | `logs/NAME.log` | the logs |
@@ -54,7 +54,10 @@ pub enum OpenError {
         version: u32,
     },
     /// A part is missing of what was there. Nothing was made in its place.
-    #[error("{} is missing: restore the data folder from a backup, or start a new one", path.display())]
+    #[error(
+        "{} is missing: restore the data folder from a backup, or start a new one",
+        path.display()
+    )]
     Missing {
         /// What is missing.
         path: PathBuf,
@@ -69,7 +72,10 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The engine can't make sense of its files, or can't write.
-    #[error("the engine can't open {}: restore the data folder from a backup, or start a new one", path.display())]
+    #[error(
+        "the engine can't open {}: restore the data folder from a backup, or start a new one",
+        path.display()
+    )]
     Engine {
         /// The engine's folder.
         path: PathBuf,
@@ -99,8 +105,8 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Locks a folder, and makes it if there is none. Answers whether the engine is still to be made:
-    /// then call [`finish`](Self::finish) once it is.
+    /// Locks a folder, and makes it if there is none. Answers whether the engine is still to be
+    /// made: then call [`finish`](Self::finish) once it is.
     pub(crate) fn open(
         path: &Path,
         faults: Option<Faults>,

@@ -1,8 +1,8 @@
 //! What the engine's journals hold, seen from outside.
 //!
-//! The engine appends to numbered files, makes each longer than what is in it, and when it opens cuts
-//! the newest off behind the last batch that it can read, without a word. Comparing lengths before and
-//! after tells how much that was.
+//! The engine appends to numbered files, makes each longer than what is in it, and when it opens
+//! cuts the newest off behind the last batch that it can read, without a word. Comparing lengths
+//! before and after tells how much that was.
 
 use std::{
     collections::BTreeMap,

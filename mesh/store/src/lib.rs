@@ -1,8 +1,8 @@
 //! Aether's storage: an embedded engine and small logs behind one interface, with group commit and
 //! faults on order.
 //!
-//! The promise: a commit that was acknowledged as [`Durability::Synced`] is found after a crash or a
-//! power loss, whole; reads see exactly what was acknowledged; what comes back from the disk was
+//! The promise: a commit that was acknowledged as [`Durability::Synced`] is found after a crash or
+//! a power loss, whole; reads see exactly what was acknowledged; what comes back from the disk was
 //! checked, and what doesn't fit is an error that names it. After a failed write or sync nothing is
 //! acknowledged until the store is reopened.
 //!
@@ -41,18 +41,18 @@
 //!
 //! # What a damaged disk does
 //!
-//! A power loss costs nothing that was acknowledged. Damage is another matter: a damaged value, table
-//! or log is an error that names it. A damaged byte in the engine's journal is an error when the store
-//! is opened, or the journal is cut off there and [`Store::trimmed`] says by how much. In a few bytes of
-//! the engine's lists of its tables, damage makes it lose tables without a word, or end the process.
-//! What must never be forgotten is therefore in a log as well, and compared with the keyspaces when
-//! both are opened.
+//! A power loss costs nothing that was acknowledged. Damage is another matter: a damaged value,
+//! table or log is an error that names it. A damaged byte in the engine's journal is an error when
+//! the store is opened, or the journal is cut off there and [`Store::trimmed`] says by how much. In
+//! a few bytes of the engine's lists of its tables, damage makes it lose tables without a word, or
+//! end the process. What must never be forgotten is therefore in a log as well, and compared with
+//! the keyspaces when both are opened.
 //!
 //! # The engine
 //!
-//! The engine is [fjall], a log-structured merge tree (O'Neil et al., 1996). Its keys are kept in order
-//! of their bytes, its writes are atomic across keyspaces, and a sync costs as much for a thousand
-//! batches as for one, which is why a single thread gathers them: see [`Stats`].
+//! The engine is [fjall], a log-structured merge tree (O'Neil et al., 1996). Its keys are kept in
+//! order of their bytes, its writes are atomic across keyspaces, and a sync costs as much for a
+//! thousand batches as for one, which is why a single thread gathers them: see [`Stats`].
 
 mod batch;
 mod faults;

@@ -21,23 +21,24 @@
 //! | 16 | the first half of this record's link |
 //! | n | payload |
 //!
-//! Links are BLAKE3 hashes: link 0 of the log's name, link `i` of link `i-1`, the length's four bytes
-//! and the payload. So a record that was changed, moved, dropped from the middle or taken from another
-//! log doesn't fit.
+//! Links are BLAKE3 hashes: link 0 of the log's name, link `i` of link `i-1`, the length's four
+//! bytes and the payload. So a record that was changed, moved, dropped from the middle or taken
+//! from another log doesn't fit.
 //!
 //! # Torn or corrupt
 //!
 //! An append that a crash interrupts leaves a prefix of what it wrote, or, where a file system
-//! enlarges the file first, zeros instead of it. So what follows the last record that fits is a **torn
-//! tail** if the file ends inside a record (inside its 24 bytes, or, when length and complement agree,
-//! inside its payload), or if it holds nothing but zeros to the end of the file. A torn tail was never
-//! acknowledged; it is cut off, and reported. **Everything else is corruption**, an error that names the
-//! offset. The complement is there so that a damaged length can't pass for a file that ends too early.
+//! enlarges the file first, zeros instead of it. So what follows the last record that fits is a
+//! **torn tail** if the file ends inside a record (inside its 24 bytes, or, when length and
+//! complement agree, inside its payload), or if it holds nothing but zeros to the end of the file.
+//! A torn tail was never acknowledged; it is cut off, and reported. **Everything else is
+//! corruption**, an error that names the offset. The complement is there so that a damaged length
+//! can't pass for a file that ends too early.
 //!
-//! It follows that no flipped bit of a whole log is taken for a torn tail, the last record included. In
-//! exchange a tail that a crash left with holes in front of written bytes is refused too, though
-//! nothing acknowledged is missing: a person decides, the program never guesses. What no rule can see
-//! is a whole tail that was acknowledged and that the disk then lost cleanly.
+//! It follows that no flipped bit of a whole log is taken for a torn tail, the last record
+//! included. In exchange a tail that a crash left with holes in front of written bytes is refused
+//! too, though nothing acknowledged is missing: a person decides, the program never guesses. What
+//! no rule can see is a whole tail that was acknowledged and that the disk then lost cleanly.
 
 use std::{
     fs::File,

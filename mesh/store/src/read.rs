@@ -4,8 +4,8 @@
 //! the keyspace's name, the key and the value, name and key each behind their length (one byte and
 //! four, big endian). So a value that was changed, or that comes back for another key, doesn't fit.
 //! CRC-32 finds every flip of up to three bits in values of this size and every burst of up to 32.
-//! Below it the engine has checksums of its own, over blocks of its tables and batches of its journal;
-//! this one is checked at the end, over what the caller gets.
+//! Below it the engine has checksums of its own, over blocks of its tables and batches of its
+//! journal; this one is checked at the end, over what the caller gets.
 
 use std::{
     fmt,

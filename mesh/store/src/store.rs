@@ -30,9 +30,9 @@ const MAX_JOURNALS: u64 = 128 << 20;
 pub struct Options {
     /// Bytes of memory for blocks that were read. 16 MiB by default.
     pub cache: u64,
-    /// Bytes of writes that each keyspace gathers in memory before it writes a table, up to five times
-    /// as many while tables are being written. Smaller saves memory, larger saves writes. Counts for
-    /// keyspaces that are new. 8 MiB by default.
+    /// Bytes of writes that each keyspace gathers in memory before it writes a table, up to five
+    /// times as many while tables are being written. Smaller saves memory, larger saves writes.
+    /// Counts for keyspaces that are new. 8 MiB by default.
     pub write_buffer: u64,
     /// Threads that write and compact tables, besides the storage thread. 1 by default.
     pub workers: usize,
@@ -87,8 +87,8 @@ pub enum KeyspaceError {
 /// One data folder: keyspaces and logs, one storage thread, one lock.
 ///
 /// Cloning is cheap. When the last clone, keyspace, log, snapshot and scan is dropped, the store
-/// finishes what is queued, syncs what is buffered and closes, and the drop waits for that. To learn
-/// whether that sync succeeds, commit an empty batch as [`Durability::Synced`] first.
+/// finishes what is queued, syncs what is buffered and closes, and the drop waits for that. To
+/// learn whether that sync succeeds, commit an empty batch as [`Durability::Synced`] first.
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -264,8 +264,8 @@ impl Store {
         self.inner.shared.folder.path()
     }
 
-    /// Bytes that the engine cut off its journals when the store was opened, because it couldn't read
-    /// on.
+    /// Bytes that the engine cut off its journals when the store was opened, because it couldn't
+    /// read on.
     ///
     /// After a crash or a failed write that is what wasn't written to the end, and was never
     /// acknowledged. After an orderly end it is 0, and more means that the disk has damaged the

@@ -210,8 +210,8 @@ impl Shared {
         CommitError::Poisoned { cause: Arc::clone(self.poison.get_or_init(|| Arc::new(error))) }
     }
 
-    /// Refuses what would fill the disk while that is still harmless: a write that fails for lack of
-    /// room poisons, and so does an engine that finds none for its tables.
+    /// Refuses what would fill the disk while that is still harmless: a write that fails for lack
+    /// of room poisons, and so does an engine that finds none for its tables.
     fn take_room(&self, needed: u64) -> Result<(), CommitError> {
         // If the system can't tell what is free, the write will.
         let free = self.folder.free().unwrap_or(u64::MAX);

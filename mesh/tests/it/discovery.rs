@@ -214,14 +214,29 @@ async fn by_rendezvous() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_that_dial_each_other_settle_on_one_connection() {
-    let nodes = nodes("both", 2).await;
-    // Each is told of the other at once.
-    for (dialer, other) in [(0, 1), (1, 0)] {
-        for address in nodes[other].addresses().await.unwrap() {
-            nodes[dialer].dial(address).await.unwrap();
+    let bare = |address: &Multiaddr| -> Multiaddr {
+        address.to_string().split("/p2p/").next().unwrap().parse().unwrap()
+    };
+    let first = builder("both").spawn().await.unwrap();
+    let second = builder("both").spawn().await.unwrap();
+    // Each is told of the other at once, of every address and of no peer id.
+    for (dialer, other) in [(&first, &second), (&second, &first)] {
+        for address in other.addresses().await.unwrap() {
+            dialer.dial(bare(&address)).await.unwrap();
         }
     }
+    let nodes = vec![first, second];
     all_know_all(&nodes).await;
+    until("one connection on both ends", || async {
+        for node in &nodes {
+            let connections = node.status().await.unwrap().connections;
+            if connections.len() != 1 || connections[0].connections != 1 {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
     gossip_reaches_all(&nodes).await;
     shutdown(nodes).await;
 }

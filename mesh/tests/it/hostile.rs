@@ -181,12 +181,7 @@ fn faults(node: &Node, kind: &str) -> u64 {
 
 /// An attacker sends what `next` makes until it is shown out. Afterwards the victim still talks
 /// with an honest node, and has delivered nothing but that.
-async fn attack(
-    mesh: &str,
-    transport: &str,
-    fault: &str,
-    next: impl Fn(&Node, u64) -> Vec<u8>,
-) {
+async fn attack(mesh: &str, transport: &str, fault: &str, next: impl Fn(&Node, u64) -> Vec<u8>) {
     let nodes = nodes(mesh, 2).await;
     let topic = nodes[1].topic::<String>("t").await.unwrap();
     let victim = nodes[0].clone();
@@ -219,7 +214,8 @@ async fn a_forger_is_shown_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_babbler_is_shown_out() {
-    attack("babbler", "/tcp/", "malformed", |_, n| format!("\u{1}no envelope {n}").into_bytes()).await;
+    attack("babbler", "/tcp/", "malformed", |_, n| format!("\u{1}no envelope {n}").into_bytes())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

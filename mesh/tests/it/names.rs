@@ -58,8 +58,7 @@ async fn dnsaddr_records_lead_to_nodes() {
     let second = builder("txt").dns_server(dns).dns("mesh.example").spawn().await.unwrap();
     all_know_all(&[first.clone(), second.clone()]).await;
     // The same by a seed address.
-    let third =
-        builder("txt").dns_server(dns).seed("/dnsaddr/mesh.example").spawn().await.unwrap();
+    let third = builder("txt").dns_server(dns).seed("/dnsaddr/mesh.example").spawn().await.unwrap();
     let nodes = vec![first, second, third];
     all_know_all(&nodes).await;
     shutdown(nodes).await;

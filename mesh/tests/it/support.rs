@@ -29,8 +29,11 @@ where
     .await;
 }
 
-/// A node of a mesh of its own per test, so that tests that run side by side never meet.
+/// A node of a mesh of its own per test, so that tests that run side by side never meet. Logs go
+/// where `RUST_LOG` says.
 pub(crate) fn builder(mesh: &str) -> Builder {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     Node::builder(Preset::Local).mesh(mesh)
 }
 
@@ -50,7 +53,10 @@ pub(crate) async fn all_know_all(nodes: &[Node]) {
     until("every node to list every other", || async {
         for node in nodes {
             let members = node.members().await.unwrap();
-            if nodes.iter().any(|o| o.id() != node.id() && !members.iter().any(|m| m.peer == o.id())) {
+            if nodes
+                .iter()
+                .any(|o| o.id() != node.id() && !members.iter().any(|m| m.peer == o.id()))
+            {
                 return false;
             }
         }

@@ -147,11 +147,8 @@ async fn a_slow_reader_is_told_how_many_messages_it_missed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_are_errors_that_name_themselves() {
-    let node = builder("limits")
-        .configure(|config| config.limits.max_topics = 2)
-        .spawn()
-        .await
-        .unwrap();
+    let node =
+        builder("limits").configure(|config| config.limits.max_topics = 2).spawn().await.unwrap();
     let topic = node.topic::<String>("one").await.unwrap();
     let error = topic.publish(&"x".repeat(70_000)).await.unwrap_err();
     assert!(matches!(error, PublishError::TooLarge { len: 70_005 }));

@@ -4,12 +4,7 @@ mod checks;
 mod liar;
 mod peer;
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use aether_core::{Genesis, Protocol, PublicKey, SecretKey, Time};
 use aether_mesh::proto::{

@@ -197,7 +197,8 @@ impl Cluster {
         command.args(["--log-format", "json", "--data"]).arg(&node.data);
         command.args(seed.iter().flat_map(|seed| ["--seed", seed]));
         // What the user has configured for a node of their own is none of ours.
-        let own = std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"AETHER_"));
+        let own =
+            std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"AETHER_"));
         own.for_each(|(key, _)| {
             command.env_remove(key);
         });

@@ -126,7 +126,8 @@ impl Lab {
 
     /// Waits until these nodes hold none of those for members.
     pub async fn wait_for_deaths(&mut self, watchers: &[usize], dead: &[usize]) -> Result<()> {
-        let dead: Vec<String> = dead.iter().map(|&i| self.cluster.nodes()[i].peer.clone()).collect();
+        let dead: Vec<String> =
+            dead.iter().map(|&i| self.cluster.nodes()[i].peer.clone()).collect();
         self.until(async |lab| {
             for &watcher in watchers {
                 let peers = lab.peers(watcher).await?;
@@ -244,7 +245,8 @@ impl Lab {
     ) -> Result<()> {
         let (started, timeout) = (now(), self.timeout());
         // Fifty nodes take longer to be asked, and have less time to spare for it.
-        let pause = Duration::from_millis(50) + Duration::from_millis(10) * u32::try_from(self.nodes())?;
+        let pause =
+            Duration::from_millis(50) + Duration::from_millis(10) * u32::try_from(self.nodes())?;
         loop {
             self.cluster.check()?;
             let wrong = match check(self).await {

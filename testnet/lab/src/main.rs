@@ -56,7 +56,9 @@ fn main() -> ExitCode {
     }
     // One thread: the nodes need the processors, and the thread that starts them must stay.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.context("can't start").and_then(|runtime| runtime.block_on(until_signal(Args::parse())));
+    let result = runtime
+        .context("can't start")
+        .and_then(|runtime| runtime.block_on(until_signal(Args::parse())));
     result.unwrap_or_else(|error| fail(&format!("{error:#}")))
 }
 
@@ -112,7 +114,9 @@ async fn run(args: Args) -> Result<ExitCode> {
     if !ok {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
         let (nodes, names) = (args.nodes, names.join(","));
-        println!("\nFAILED; to try again: testnet/run.sh --nodes {nodes} --seed {seed} --stages {names}");
+        println!(
+            "\nFAILED; to try again: testnet/run.sh --nodes {nodes} --seed {seed} --stages {names}"
+        );
     }
     if args.keep {
         keep(&lab).await?;

@@ -104,7 +104,8 @@ impl Ledger {
     fn deliver(&mut self, reader: usize, text: &str, at: Instant) -> bool {
         let number = text.split_once(' ').and_then(|(number, _)| number.parse::<usize>().ok());
         let sent = number.and_then(|number| Some((number, self.sent.get(number)?)));
-        let Some((number, sent)) = sent.filter(|(_, s)| s.text == text && s.author != reader) else {
+        let Some((number, sent)) = sent.filter(|(_, s)| s.text == text && s.author != reader)
+        else {
             self.outcome.foreign += 1;
             return false;
         };
@@ -228,7 +229,10 @@ impl Traffic {
         let mut texts = self.shared.ledger().begin(batch).into_iter();
         let started = now();
         let calls = lines.iter().map(|(author, api, lines)| {
-            let body = texts.by_ref().take(lines.len()).fold(String::new(), |body, text| body + &text + "\n");
+            let body = texts
+                .by_ref()
+                .take(lines.len())
+                .fold(String::new(), |body, text| body + &text + "\n");
             async move {
                 let call = api.publish(&self.topic, &body).await;
                 call.with_context(|| format!("node{author} doesn't publish"))
@@ -253,7 +257,8 @@ async fn read(shared: Arc<Shared>, node: usize, mut events: Events) {
         let mut ledger = shared.ledger();
         match event.event.as_str() {
             "message" => {
-                let text = serde_json::from_str(&event.data).map_or(String::new(), |v: Value| v.value);
+                let text =
+                    serde_json::from_str(&event.data).map_or(String::new(), |v: Value| v.value);
                 if ledger.deliver(node, &text, at) {
                     shared.complete.notify_waiters();
                 }

@@ -785,8 +785,7 @@ fn the_cache_drops_the_oldest() {
     for number in 1..=10 {
         fixture.gossip(ALICE, &envelope(AUTHOR, number));
     }
-    let cached =
-        (0..20).filter(|n| fixture.inbox.recent(&topic(), &peer(AUTHOR), *n).is_some());
+    let cached = (0..20).filter(|n| fixture.inbox.recent(&topic(), &peer(AUTHOR), *n).is_some());
     assert_eq!(cached.collect::<Vec<_>>(), [8, 9, 10]);
     assert_eq!(fixture.inbox.bytes(), 3 * size);
 }

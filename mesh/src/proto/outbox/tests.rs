@@ -93,10 +93,7 @@ fn an_envelope_never_outgrows_its_limit_and_a_large_message_goes_alone() {
     fixture.publish(1, 65_536);
     fixture.publish(1, 20_000);
     fixture.after(Duration::from_millis(1));
-    assert_eq!(
-        fixture.take(),
-        [(topic(1), 1, 1, 1), (topic(1), 2, 2, 1), (topic(1), 3, 3, 1)]
-    );
+    assert_eq!(fixture.take(), [(topic(1), 1, 1, 1), (topic(1), 2, 2, 1), (topic(1), 3, 3, 1)]);
 }
 
 #[test]

@@ -137,10 +137,7 @@ impl<C> Encode<C> for Card {
 }
 
 impl<'b, C> Decode<'b, C> for Card {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         let malformed = || minicbor::decode::Error::message("malformed card");
         if d.array()? != Some(2) {
             return Err(malformed());

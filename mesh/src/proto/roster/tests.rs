@@ -393,7 +393,8 @@ fn without_an_answer_others_are_asked_and_their_answer_counts() {
     assert!(!helpers.contains(&peer(5)));
     let (helper, _, number) = asked[0];
     fixture.pass_ms(900);
-    fixture.handle(Input::Message { from: helper, message: Message::Ack { number, updates: vec![] } });
+    fixture
+        .handle(Input::Message { from: helper, message: Message::Ack { number, updates: vec![] } });
     fixture.answering.insert(peer(5));
     fixture.pass_ms(60_000);
     assert_eq!((fixture.asked(), fixture.left()), (vec![], vec![]));

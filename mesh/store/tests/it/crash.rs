@@ -1,5 +1,5 @@
-//! Random batches, random faults, several lives: what is found after each must be what some prefix of
-//! the batches made, and no shorter one than was acknowledged.
+//! Random batches, random faults, several lives: what is found after each must be what some prefix
+//! of the batches made, and no shorter one than was acknowledged.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -39,9 +39,9 @@ fn acknowledged_survives_and_nothing_is_found_in_part() {
 
 fn live(folder: &Path, rng: &mut ChaCha8Rng, seen: &mut [u32; 4]) {
     let mut model = Model { states: vec![State::new()], least: 0 };
-    // A small buffer, which a keyspace keeps for ever, makes the engine write tables. It may write what
-    // isn't acknowledged yet, which a crash on order can't undo, so then all commits are synced and
-    // none fails.
+    // A small buffer, which a keyspace keeps for ever, makes the engine write tables. It may write
+    // what isn't acknowledged yet, which a crash on order can't undo, so then all commits are
+    // synced and none fails.
     let small = rng.random_bool(0.3);
     for _ in 0..4 {
         let faults = Faults::new();

@@ -247,3 +247,15 @@ fn nothing_is_trimmed_after_an_orderly_end() {
         commit(&store, b"a", Durability::Synced).unwrap();
     }
 }
+
+#[test]
+fn a_store_whose_disk_hangs_on_order_still_closes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, faults) = open(folder.path());
+    let mut batch = Batch::new();
+    batch.put(&store.keyspace("k").unwrap(), b"a", b"a");
+    faults.stall();
+    let ticket = store.commit(batch, Durability::Synced);
+    drop(store);
+    ticket.wait().unwrap();
+}

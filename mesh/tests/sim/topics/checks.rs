@@ -100,9 +100,9 @@ impl Book {
     /// An author numbers envelopes and messages from one, without holes.
     fn published(&mut self, at: Time, told: &Told) -> Result<(), String> {
         let stream = self.published.entry((told.topic, told.author, told.incarnation)).or_default();
-        let next = stream.last().map_or((1, 1), |Record { told, .. }| {
-            (told.number + 1, told.first + told.count)
-        });
+        let next = stream
+            .last()
+            .map_or((1, 1), |Record { told, .. }| (told.number + 1, told.first + told.count));
         if (told.number, told.first) != next {
             return Err(format!("{told:?} is published where {next:?} is due"));
         }
@@ -143,7 +143,8 @@ impl Book {
         }
         let lacking = told.first.saturating_sub(before.next);
         let whole = told.number > LOOKBACK && before.incarnation == told.incarnation;
-        if before.incarnation == told.incarnation && missed > lacking || whole && missed != lacking {
+        if before.incarnation == told.incarnation && missed > lacking || whole && missed != lacking
+        {
             return Err(format!("{reader} is told of {missed} before {told:?}, after {before:?}"));
         }
         Ok(())

@@ -333,8 +333,7 @@ impl Peer {
     fn seal(&mut self, output: outbox::Output) {
         let outbox::Output::Seal { topic, number, first, count, payload } = output;
         let header = Header { incarnation: self.incarnation, number, first, time: self.wall };
-        let envelope =
-            Envelope::seal(&self.setup.key, &self.setup.mesh, &topic, header, &payload);
+        let envelope = Envelope::seal(&self.setup.key, &self.setup.mesh, &topic, header, &payload);
         assert_eq!(envelope.count, count, "the outbox counts its messages");
         self.see(gossip_id(&topic.gossip_name(), envelope.bytes()));
         self.outputs.push_back(Output::Published { topic, envelope: envelope.clone() });

@@ -1,0 +1,155 @@
+//! The local HTTP interface of a running node.
+//!
+//! Everything under `/v1` is described by the OpenAPI document at `/v1/openapi.json`, which is
+//! made from the handlers themselves. Live data are server-sent events. Errors are problem
+//! documents (RFC 9457). Beside it stand `/health/live`, `/health/ready` (and `/health`, the
+//! same), and `/metrics` in the OpenMetrics text format.
+//!
+//! There is no authentication: whoever reaches the interface controls the node. It listens on
+//! loopback unless told otherwise, and refuses what web pages send.
+
+mod guard;
+mod health;
+mod node;
+mod problem;
+mod serve;
+mod topics;
+mod types;
+
+use std::sync::Arc;
+
+use aether_mesh::Node;
+use axum::{Router, extract::DefaultBodyLimit, extract::State, middleware};
+use futures::{Stream, StreamExt as _};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(crate) use self::serve::serve;
+pub use self::{
+    problem::Problem,
+    types::{
+        Dial, Health, MemberChange, Mesh, Peer, PeerState, Published, Status, TopicEvent, Topics,
+    },
+};
+
+/// Live streams and requests to publish that go on at a time.
+const MAX_STREAMS: usize = 64;
+/// Bytes of a JSON body.
+const MAX_BODY: usize = 16 * 1024;
+
+/// Tells when the program stops.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// The signal, and the one who hears it.
+    pub(crate) fn new() -> (watch::Sender<bool>, Self) {
+        let (signal, heard) = watch::channel(false);
+        (signal, Self(heard))
+    }
+
+    /// Waits for the signal. Whoever was to give it and is gone has given it.
+    pub(crate) async fn wait(&mut self) {
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
+    fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Api(Arc<Inner>);
+
+struct Inner {
+    node: Node,
+    hosts: Vec<String>,
+    started: Instant,
+    stopping: Stopping,
+    streams: Arc<Semaphore>,
+    topics: topics::Kept,
+    openapi: String,
+}
+
+impl Api {
+    fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    fn hosts(&self) -> &[String] {
+        &self.0.hosts
+    }
+
+    fn stopping(&self) -> Stopping {
+        self.0.stopping.clone()
+    }
+
+    /// Room for one more stream.
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.0.streams.clone().try_acquire_owned().map_err(|_| {
+            Problem::busy(format!("{MAX_STREAMS} streams are open, which is the limit; close one"))
+        })
+    }
+
+    /// Ends a stream when the program stops, and holds its room until then.
+    fn until_stopped<S: Stream>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        stream: S,
+    ) -> impl Stream<Item = S::Item> + use<S> {
+        let mut stopping = self.stopping();
+        stream.take_until(async move { stopping.wait().await }).inspect(move |_| {
+            let _ = &permit;
+        })
+    }
+}
+
+/// All routes over a node.
+pub(crate) fn router(node: Node, hosts: Vec<String>, stopping: Stopping) -> Router {
+    let (router, mut openapi) = routes().split_for_parts();
+    openapi.info.title = "Aether node".to_owned();
+    openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    openapi.info.description =
+        Some("The local interface of a running node. Errors are problem documents.".to_owned());
+    #[expect(clippy::disallowed_methods, reason = "the uptime is the program's own")]
+    let started = Instant::now();
+    let api = Api(Arc::new(Inner {
+        node,
+        hosts,
+        started,
+        stopping,
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        topics: topics::Kept::default(),
+        openapi: openapi.to_json().expect("the document is made of plain strings and maps"),
+    }));
+    router
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::map_response(problem::unify))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::guard))
+        .with_state(api)
+}
+
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(node::status))
+        .routes(routes!(node::peers))
+        .routes(routes!(node::dial))
+        .routes(routes!(node::member_events))
+        .routes(routes!(topics::list))
+        .routes(routes!(topics::publish, topics::subscribe))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::health))
+        .routes(routes!(health::metrics))
+        .routes(routes!(openapi))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, body = serde_json::Value)))]
+async fn openapi(State(api): State<Api>) -> ([(&'static str, &'static str); 1], String) {
+    ([("content-type", "application/json")], api.0.openapi.clone())
+}

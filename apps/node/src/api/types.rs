@@ -1,0 +1,189 @@
+//! What the interface says and hears, in JSON. Unknown members are to be ignored: later releases
+//! add some.
+
+use aether_mesh::{Direction, Multiaddr, PeerId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The node as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The node's peer id.
+    #[schema(value_type = String)]
+    pub peer: PeerId,
+    /// The mesh that it is part of.
+    pub mesh: Mesh,
+    /// The release of the program.
+    pub version: String,
+    /// The program and its version, as other nodes see it.
+    pub agent: String,
+    /// Seconds since it started.
+    pub uptime_seconds: f64,
+    /// Addresses that others reach it at, with its peer id: what another node's seed may be.
+    #[schema(value_type = Vec<String>)]
+    pub addresses: Vec<Multiaddr>,
+    /// What it does for others: `relay`, `rendezvous`.
+    pub roles: Vec<String>,
+    /// Names of the topics that it has joined.
+    pub topics: Vec<String>,
+    /// Peers that it is connected to.
+    pub connections: usize,
+    /// Other members of the mesh that it knows to be alive.
+    pub members: usize,
+}
+
+/// A mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Mesh {
+    /// Its name.
+    pub name: String,
+    /// The hash of its genesis, in hexadecimal digits.
+    pub id: String,
+}
+
+/// Another node: a member of the mesh, a connected peer, or both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Peer {
+    /// Its peer id.
+    #[schema(value_type = String)]
+    pub peer: PeerId,
+    /// What is known of its life.
+    pub state: PeerState,
+    /// Whether this node is connected to it.
+    pub connected: bool,
+    /// Where it says it can be reached; of a peer that is no member, its end of the connection.
+    #[schema(value_type = Vec<String>)]
+    pub addresses: Vec<Multiaddr>,
+    /// Its program and version, as it says.
+    pub agent: String,
+    /// What it does for others, as it says.
+    pub roles: Vec<String>,
+    /// Smoothed round trip time, once measured.
+    pub latency_ms: Option<f64>,
+    /// Seconds since it was last heard of, if it is a member.
+    pub last_seen_seconds: Option<f64>,
+    /// Who began the connection.
+    #[schema(value_type = Option<String>, example = "outbound")]
+    pub direction: Option<Direction>,
+    /// Whether the connection goes through a relay.
+    pub relayed: Option<bool>,
+    /// In how many of this node's topics' gossip meshes it is.
+    pub meshes: Option<usize>,
+    /// Gossipsub's score of it.
+    pub score: Option<f64>,
+}
+
+/// What is known of a peer's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// A member that answers.
+    Alive,
+    /// A member whose probes fail at present.
+    Suspect,
+    /// Connected, and not (yet) a member.
+    Connected,
+}
+
+/// A change among the members; the data of an event of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum MemberChange {
+    /// A member is there that wasn't.
+    Joined {
+        /// Who.
+        #[schema(value_type = String)]
+        peer: PeerId,
+    },
+    /// A member told something new of itself.
+    Updated {
+        /// Who.
+        #[schema(value_type = String)]
+        peer: PeerId,
+    },
+    /// A member said farewell.
+    Left {
+        /// Who.
+        #[schema(value_type = String)]
+        peer: PeerId,
+    },
+    /// A member no longer answers.
+    Failed {
+        /// Who.
+        #[schema(value_type = String)]
+        peer: PeerId,
+    },
+    /// The reader was slow: so many changes are lost. Ask for the whole list.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// The topics that the node has joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Topics {
+    /// Their names.
+    pub topics: Vec<String>,
+}
+
+/// What became of a request to publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Published {
+    /// Messages queued for sending.
+    pub published: u64,
+    /// Connected nodes that read the topic now. With none, messages wait in the outbox.
+    pub neighbours: usize,
+}
+
+/// A message, or what is to be said in its place; the data of an event of the same name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum TopicEvent {
+    /// A message.
+    Message {
+        /// What was published.
+        value: String,
+        /// Who published it; its signature was checked.
+        #[schema(value_type = String)]
+        author: PeerId,
+        /// The author's life that it comes from.
+        life: u64,
+        /// Its number among the author's messages on this topic in this life, from 1.
+        number: u64,
+        /// When the author sealed it, by the author's clock: milliseconds since 1970.
+        time_ms: u64,
+    },
+    /// So many messages are lost just here: the reader was slow, or they couldn't be repaired.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+    /// A message that isn't text.
+    Undecodable {
+        /// Who published it.
+        #[schema(value_type = String)]
+        author: PeerId,
+        /// Its number.
+        number: u64,
+        /// Why it isn't.
+        error: String,
+    },
+}
+
+/// An address to dial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Dial {
+    /// A multiaddress, best with a peer id at its end.
+    #[schema(example = "/ip4/192.0.2.1/udp/4001/quic-v1")]
+    pub address: String,
+}
+
+/// Whether the node can do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Whether all is well.
+    pub ok: bool,
+    /// What isn't.
+    pub reasons: Vec<String>,
+}

@@ -1,0 +1,288 @@
+//! Talks to a running node over its local interface.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, TryStream, TryStreamExt as _};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{Dial, MemberChange, Peer, Problem, Published, Status, TopicEvent, Topics},
+    events::EventReader,
+};
+
+/// How long a connection to the interface may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a plain question may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a running node says how it is reached: `api.json` in its data folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiFile {
+    /// The interface's URL.
+    pub api: String,
+    /// The process.
+    pub pid: u32,
+    /// The node's peer id.
+    pub peer: String,
+}
+
+impl ApiFile {
+    /// Its path in a data folder.
+    pub fn path(data: &Path) -> PathBuf {
+        data.join("api.json")
+    }
+
+    /// Reads it; `None` if there is none.
+    pub fn read(data: &Path) -> Result<Option<Self>, std::io::Error> {
+        match std::fs::read(Self::path(data)) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(std::io::Error::other),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes it whole or not at all.
+    pub(crate) fn write(&self, data: &Path) -> Result<(), std::io::Error> {
+        let path = Self::path(data);
+        let beside = path.with_extension(format!("json.new-{}", self.pid));
+        std::fs::write(&beside, serde_json::to_vec(self)?)?;
+        std::fs::rename(&beside, &path).inspect_err(|_| {
+            let _ = std::fs::remove_file(&beside);
+        })
+    }
+
+    /// Removes it, if it is still this one.
+    pub(crate) fn remove(&self, data: &Path) {
+        if Self::read(data).is_ok_and(|found| found.as_ref() == Some(self)) {
+            let _ = std::fs::remove_file(Self::path(data));
+        }
+    }
+}
+
+/// Why a node can't be asked, or doesn't do as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// That is no URL of an interface.
+    #[error("{url:?} is no URL such as http://127.0.0.1:7070")]
+    Url {
+        /// What was given.
+        url: String,
+    },
+    /// Nobody answers.
+    #[error("no node answers at {url}")]
+    Unreachable {
+        /// The interface's URL.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The connection broke, or took too long.
+    #[error("the connection to the node at {url} broke")]
+    Broken {
+        /// The interface's URL.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The node refused.
+    #[error("the node refused: {} ({})", .0.detail, .0.status)]
+    Refused(Problem),
+    /// Something answered that isn't a node.
+    #[error("what answers at {url} does not speak as a node does: {detail}")]
+    Foreign {
+        /// The interface's URL.
+        url: String,
+        /// What is odd.
+        detail: String,
+    },
+}
+
+/// A stream of events from a node.
+pub type Events<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
+
+/// A client of one node. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client of the node whose interface has this URL, `http://host:port`.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let base = url.trim_end_matches('/').to_owned();
+        let wrong = || ClientError::Url { url: url.to_owned() };
+        let parsed = reqwest::Url::parse(&base).map_err(|_| wrong())?;
+        if parsed.scheme() != "http" || !parsed.has_host() {
+            return Err(wrong());
+        }
+        // No proxy: the interface is the local node's.
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy();
+        let http = http.build().map_err(|_| wrong())?;
+        Ok(Self { base, http })
+    }
+
+    /// The interface's URL.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// The node as it is now.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.json(self.get("/v1/status").timeout(TIMEOUT)).await
+    }
+
+    /// Members of the mesh and connected peers.
+    pub async fn peers(&self) -> Result<Vec<Peer>, ClientError> {
+        self.json(self.get("/v1/peers").timeout(TIMEOUT)).await
+    }
+
+    /// The topics that the node has joined.
+    pub async fn topics(&self) -> Result<Topics, ClientError> {
+        self.json(self.get("/v1/topics").timeout(TIMEOUT)).await
+    }
+
+    /// Has the node take an address for a seed.
+    pub async fn dial(&self, address: &str) -> Result<(), ClientError> {
+        let dial = Dial { address: address.to_owned() };
+        let request = self.http.post(format!("{}/v1/peers/dial", self.base)).json(&dial);
+        self.send(request.timeout(TIMEOUT)).await.map(drop)
+    }
+
+    /// Publishes messages as they come, once `wait_neighbours` connected nodes read the topic, for
+    /// which it waits at most `timeout`.
+    pub async fn publish<S>(
+        &self,
+        topic: &str,
+        messages: S,
+        wait_neighbours: usize,
+        timeout: Duration,
+    ) -> Result<Published, ClientError>
+    where
+        S: TryStream<Ok = String> + Send + 'static,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let lines = messages.map_ok(|message| {
+            let mut line = serde_json::to_vec(&message).expect("a string is JSON");
+            line.push(b'\n');
+            Bytes::from(line)
+        });
+        let request = self.http.post(self.messages(topic)?).query(&[
+            ("wait_neighbours", wait_neighbours.to_string()),
+            ("timeout_seconds", timeout.as_secs_f64().to_string()),
+        ]);
+        let request = request.header("content-type", "application/x-ndjson");
+        self.json(request.body(reqwest::Body::wrap_stream(lines))).await
+    }
+
+    /// Messages published from now on: once this returns, none is missed unsaid.
+    pub async fn subscribe(&self, topic: &str) -> Result<Events<TopicEvent>, ClientError> {
+        self.events(self.http.get(self.messages(topic)?)).await
+    }
+
+    /// Changes among the members from now on.
+    pub async fn member_events(&self) -> Result<Events<MemberChange>, ClientError> {
+        self.events(self.get("/v1/members/events")).await
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.base))
+    }
+
+    /// A topic's name is one segment of the path, whatever is in it.
+    fn messages(&self, topic: &str) -> Result<reqwest::Url, ClientError> {
+        let wrong = || ClientError::Url { url: self.base.clone() };
+        let mut url = reqwest::Url::parse(&self.base).map_err(|_| wrong())?;
+        let mut segments = url.path_segments_mut().map_err(|()| wrong())?;
+        segments.pop_if_empty().extend(["v1", "topics", topic, "messages"]);
+        drop(segments);
+        Ok(url)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|source| match source.is_connect() {
+            true => ClientError::Unreachable { url: self.base.clone(), source },
+            false => self.broken(source),
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|source| self.broken(source))?;
+        Err(match serde_json::from_slice(&bytes) {
+            Ok(problem) => ClientError::Refused(problem),
+            Err(_) => self.foreign(format!("status {status} without a problem document")),
+        })
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = self.send(request).await?;
+        let bytes = response.bytes().await.map_err(|source| self.broken(source))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.foreign(error.to_string()))
+    }
+
+    async fn events<T: DeserializeOwned + Send + 'static>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Events<T>, ClientError> {
+        let response = self.send(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.foreign("no stream of events".to_owned()));
+        }
+        let client = self.clone();
+        let bytes = response.bytes_stream();
+        let events = EventReader::new(bytes).into_stream();
+        Ok(Box::pin(events.map(move |data| {
+            let data = data.map_err(|source| client.broken(source))?;
+            serde_json::from_str(&data).map_err(|error| client.foreign(error.to_string()))
+        })))
+    }
+
+    fn broken(&self, source: reqwest::Error) -> ClientError {
+        ClientError::Broken { url: self.base.clone(), source: source.without_url() }
+    }
+
+    fn foreign(&self, detail: String) -> ClientError {
+        ClientError::Foreign { url: self.base.clone(), detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_checked() {
+        assert_eq!(Client::new("http://127.0.0.1:7070/").unwrap().url(), "http://127.0.0.1:7070");
+        for wrong in ["127.0.0.1:7070", "https://127.0.0.1", "http://", "", "file:///etc"] {
+            assert!(matches!(Client::new(wrong), Err(ClientError::Url { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_one_segment() {
+        let client = Client::new("http://127.0.0.1:1").unwrap();
+        let url = client.messages("a/b c?d").unwrap();
+        assert_eq!(url.path(), "/v1/topics/a%2Fb%20c%3Fd/messages");
+    }
+
+    #[test]
+    fn the_file_is_removed_by_its_writer_only() {
+        let data = tempfile::tempdir().unwrap();
+        let mine = ApiFile { api: "http://a".into(), pid: 1, peer: "p".into() };
+        mine.write(data.path()).unwrap();
+        let other = ApiFile { pid: 2, ..mine.clone() };
+        other.remove(data.path());
+        assert_eq!(ApiFile::read(data.path()).unwrap(), Some(mine.clone()));
+        mine.remove(data.path());
+        assert_eq!(ApiFile::read(data.path()).unwrap(), None);
+        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+    }
+}
