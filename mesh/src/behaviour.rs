@@ -21,7 +21,6 @@ use crate::{
     config::{Config, Preset},
     discovery::mdns::MeshMdns,
     gossip, link,
-    watch::Watched,
 };
 
 #[derive(NetworkBehaviour)]
@@ -33,7 +32,7 @@ pub(crate) struct Behaviour {
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
     pub(crate) kad: kad::Behaviour<MemoryStore>,
-    pub(crate) gossip: Watched<gossipsub::Behaviour>,
+    pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) link: request_response::Behaviour<link::Codec>,
     pub(crate) mdns: Toggle<MeshMdns>,
     pub(crate) relay_client: relay::client::Behaviour,
@@ -88,9 +87,7 @@ impl Behaviour {
             ),
             ping: ping::Behaviour::new(ping::Config::new()),
             kad: kademlia(local, &mesh, internet),
-            gossip: Watched::new(
-                gossip::behaviour(config.preset, registry).map_err(io::Error::other)?,
-            ),
+            gossip: gossip::behaviour(config.preset, registry).map_err(io::Error::other)?,
             link: request_response::Behaviour::with_codec(
                 link::Codec,
                 config

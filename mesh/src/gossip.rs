@@ -5,7 +5,8 @@
 //! - `max_transmit_size` is far above the largest envelope. Gossipsub compares it with the whole read
 //!   buffer, which grows in steps of 8 KiB, so a burst just under it breaks the stream; and what it
 //!   refuses it refuses in silence. So it lets more through, and the inbox refuses what is too large
-//!   with a fault that counts.
+//!   with a fault that counts. A frame that is larger still ends its sender's gossip on that
+//!   connection: gossipsub closes the stream, and a sender like itself never opens another.
 //! - IHAVE is cut to 700 ids: gossipsub refuses control messages above 16 KiB, and its default of
 //!   5000 ids is larger than that.
 //! - The queue to a peer is counted in messages: 256 of them are 16 MiB at most.

@@ -74,8 +74,6 @@ mod topic;
 mod topics;
 #[cfg(feature = "net")]
 mod transport;
-#[cfg(feature = "net")]
-mod watch;
 
 #[cfg(feature = "net")]
 pub use self::{

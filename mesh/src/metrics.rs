@@ -56,7 +56,6 @@ pub(crate) struct Metrics {
     pub(crate) bans: Counter,
     pub(crate) over_budget: Family<Reason, Counter>,
     pub(crate) dropped: Family<Reason, Counter>,
-    pub(crate) reopened: Counter,
     pub(crate) members: Gauge,
     pub(crate) peers: Gauge,
     pub(crate) doubt: Gauge,
@@ -87,7 +86,6 @@ impl Metrics {
         let missed = counter("messages_missed", "Messages given up after repair failed");
         let unread = counter("messages_unread", "Messages dropped because a subscriber was slow");
         let bans = counter("bans", "Peers dropped for their faults");
-        let reopened = counter("gossip_streams_reopened", "Gossip streams that broke");
         let slow_peers = counter("slow_peers", "Reports of peers that gossip too slowly");
         let mut family = |name: &str, help: &str, reasons: &[&'static str]| {
             let family = Family::<Reason, Counter>::default();
@@ -147,7 +145,6 @@ impl Metrics {
             bans,
             over_budget,
             dropped,
-            reopened,
             members,
             peers,
             doubt,

@@ -293,7 +293,7 @@ impl Network {
     fn join(&mut self, topic: TopicId) {
         let name = IdentTopic::new(topic.gossip_name());
         self.topics.insert(name.hash(), topic);
-        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
         if let Err(reason) = gossip.set_topic_params(name.clone(), gossip::topic_score()) {
             tracing::warn!(reason, "topic scores are off");
         }
@@ -314,7 +314,7 @@ impl Network {
 
     fn leave(&mut self, topic: TopicId) {
         let name = IdentTopic::new(topic.gossip_name());
-        self.swarm.behaviour_mut().gossip.inner.unsubscribe(&name);
+        self.swarm.behaviour_mut().gossip.unsubscribe(&name);
         self.topics.remove(&name.hash());
         for peer in self.peers.values_mut() {
             peer.topics.remove(&topic);
@@ -324,7 +324,7 @@ impl Network {
     #[tracing::instrument(level = "trace", skip(self, envelope), fields(len = envelope.len()))]
     fn publish(&mut self, topic: TopicId, number: u64, envelope: Bytes) {
         let hash = TopicHash::from_raw(topic.gossip_name());
-        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
         let outcome = match gossip.publish(hash, Vec::from(envelope)) {
             Ok(_) => Outcome::Handed { neighbours: self.readers(&topic) },
             Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => Outcome::NoReaders,
@@ -353,7 +353,7 @@ impl Network {
             Verdict::Reject => MessageAcceptance::Reject,
         };
         let id = MessageId::from(id.as_slice());
-        let gossip = &mut self.swarm.behaviour_mut().gossip.inner;
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
         if !gossip.report_message_validation_result(&id, &peer_id(&from), acceptance) {
             tracing::debug!("a verdict came after its message had left the cache");
         }
@@ -592,7 +592,7 @@ impl Network {
         if self.peers.len() <= high {
             return;
         }
-        let gossip = &self.swarm.behaviour().gossip.inner;
+        let gossip = &self.swarm.behaviour().gossip;
         let needed: BTreeSet<PeerId> = gossip.all_mesh_peers().copied().collect();
         let low = high.saturating_sub(high / 4).max(self.config.limits.target_peers);
         let surplus = self.peers.len() - low.min(self.peers.len());

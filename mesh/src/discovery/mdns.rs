@@ -136,13 +136,13 @@ mod tests {
 
     #[test]
     fn only_the_own_mark_passes() {
-        let mark = |name| super::mark(&Genesis::open(name).unwrap().mesh_id());
+        let mark_of = |name| mark(&Genesis::open(name).unwrap().mesh_id());
         let address: Multiaddr = "/ip4/192.0.2.1/udp/4001/quic-v1".parse().unwrap();
-        let sent = marked(&address, &mark("ours")).with(Protocol::P2p(PeerId::random()));
+        let sent = marked(&address, &mark_of("ours")).with(Protocol::P2p(PeerId::random()));
         // Through its text form, as in a TXT record.
         let received: Multiaddr = sent.to_string().parse().unwrap();
-        assert_eq!(unmarked(received.clone(), &mark("ours")), Some(address.clone()));
-        assert_eq!(unmarked(received, &mark("others")), None);
-        assert_eq!(unmarked(address.with(Protocol::P2p(PeerId::random())), &mark("ours")), None);
+        assert_eq!(unmarked(received.clone(), &mark_of("ours")), Some(address.clone()));
+        assert_eq!(unmarked(received, &mark_of("others")), None);
+        assert_eq!(unmarked(address.with(Protocol::P2p(PeerId::random())), &mark_of("ours")), None);
     }
 }

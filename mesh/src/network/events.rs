@@ -14,12 +14,7 @@ use crate::{
     discovery::mdns::Seen,
     metrics::Reason,
     proto::{budget::Channel, link::FrameError},
-    watch,
 };
-
-/// Times that a gossip stream may break on one connection before the connection is replaced.
-/// Gossipsub gives up in silence at five.
-const MAX_REOPENED: u32 = 3;
 
 impl Network {
     pub(super) fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -60,12 +55,9 @@ impl Network {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) {
         use libp2p::metrics::Recorder as _;
         match event {
-            BehaviourEvent::Gossip(watch::Event::Inner(event)) => {
+            BehaviourEvent::Gossip(event) => {
                 self.libp2p_metrics.record(&event);
                 self.on_gossip(event);
-            }
-            BehaviourEvent::Gossip(watch::Event::Reopened { peer, connection, inbound, times }) => {
-                self.on_reopened(peer, connection, inbound, times);
             }
             BehaviourEvent::Link(event) => self.on_link(event),
             BehaviourEvent::Identify(event) => {
@@ -312,6 +304,13 @@ impl Network {
             }
             request_response::Event::InboundFailure { peer, error, .. } => {
                 tracing::debug!(%peer, %error, "frame not received");
+                // The codec's word for a frame over the limit.
+                if let request_response::InboundFailure::Io(error) = error
+                    && error.kind() == std::io::ErrorKind::InvalidData
+                    && let Some(key) = self.key_of(&peer)
+                {
+                    self.penalize(key, Fault::Oversized);
+                }
             }
             request_response::Event::ResponseSent { .. } => {}
         }
@@ -343,18 +342,6 @@ impl Network {
                 tracing::debug!(%peer, %error, "malformed frame");
                 self.penalize(from, Fault::Malformed);
             }
-        }
-    }
-
-    fn on_reopened(&mut self, peer: PeerId, connection: ConnectionId, inbound: bool, times: u32) {
-        self.metrics.reopened.inc();
-        tracing::debug!(%peer, inbound, times, "a gossip stream was opened anew");
-        if inbound && let Some(key) = self.key_of(&peer) {
-            self.penalize(key, Fault::Stream);
-        }
-        if times >= MAX_REOPENED {
-            tracing::info!(%peer, "closed: its gossip streams break again and again");
-            self.swarm.close_connection(connection);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Network {
             Some(Protocol::P2p(_)) => address,
             _ => address.with(Protocol::P2p(local)),
         };
-        let gossip = &self.swarm.behaviour().gossip.inner;
+        let gossip = &self.swarm.behaviour().gossip;
         let mut meshes = std::collections::BTreeMap::<PeerId, usize>::new();
         for topic in self.topics.keys() {
             for peer in gossip.mesh_peers(topic) {

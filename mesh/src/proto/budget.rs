@@ -30,13 +30,11 @@ pub enum Fault {
     Forged,
     /// Sent more bytes in one message than any message may have.
     Oversized,
-    /// Broke a protocol stream so often that the connection is useless.
-    Stream,
 }
 
 impl Fault {
     /// Every fault, for tables and metrics.
-    pub const ALL: [Self; 4] = [Self::Malformed, Self::Forged, Self::Oversized, Self::Stream];
+    pub const ALL: [Self; 3] = [Self::Malformed, Self::Forged, Self::Oversized];
 
     /// The fault's name in metrics and logs.
     pub const fn name(self) -> &'static str {
@@ -44,15 +42,12 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::Forged => "forged",
             Self::Oversized => "oversized",
-            Self::Stream => "stream",
         }
     }
 
     const fn points(self) -> f64 {
         match self {
             Self::Malformed | Self::Forged | Self::Oversized => 10.0,
-            // Two old releases of gossipsub can do this to each other without malice.
-            Self::Stream => 4.0,
         }
     }
 }

@@ -1,0 +1,339 @@
+//! The command line.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done; also after Ctrl-C, and when the reader of the output is gone |
+//! | 1 | failed |
+//! | 2 | the command line or the settings are wrong |
+//! | 3 | no node runs, or it can't be reached |
+//! | 4 | what was waited for did not come in time |
+
+use std::{
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    client::ClientError,
+    commands,
+    config::{Given, Loaded, SettingsError, load},
+};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong command line or settings, 3 no node reached, 4 timed out.
+
+Settings come from defaults, then the config file, then variables such as
+AETHER_NETWORK__SEEDS, then flags; a later one replaces an earlier one, lists too.
+`aether config default` prints a file with every key.";
+
+/// A node of an Aether mesh: peers that find each other and talk, with no server in the middle.
+#[derive(Debug, Parser)]
+#[command(name = "aether", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Config file [default: $XDG_CONFIG_HOME/aether/config.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE", env = "AETHER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the node's key and memory
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until Ctrl-C or SIGTERM
+    Run(Box<Run>),
+    /// Make or show an identity
+    #[command(subcommand)]
+    Key(Key),
+    /// Show the running node
+    Status(Remote),
+    /// Show the members of the mesh and the connected peers
+    Peers(Remote),
+    /// Publish and receive
+    #[command(subcommand)]
+    Topic(Topic),
+    /// Check and show settings
+    #[command(subcommand)]
+    Config(Config),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Flags of `aether run`. Each stands for the key that its help names.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Where the node lives: local, lan or internet (preset)
+    #[arg(long)]
+    preset: Option<String>,
+    /// Name of the mesh (mesh)
+    #[arg(long, value_name = "NAME")]
+    mesh: Option<String>,
+    /// Addresses to listen on (network.listen)
+    #[arg(long, value_name = "ADDR", num_args = 1..)]
+    listen: Vec<String>,
+    /// Nodes to begin with (network.seeds)
+    #[arg(long, value_name = "ADDR", num_args = 1..)]
+    seed: Vec<String>,
+    /// Relay connections for nodes that can't be reached (roles.relay)
+    #[arg(long)]
+    relay: bool,
+    /// Keep a list of nodes for others (roles.rendezvous)
+    #[arg(long)]
+    rendezvous: bool,
+    /// Where the HTTP interface listens; port 0 is any free one (api.listen)
+    #[arg(long, value_name = "ADDR")]
+    api: Option<String>,
+    /// What is logged, such as info,aether_mesh=debug (log.filter)
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// human or json (log.format)
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl Run {
+    fn given(&self) -> Vec<Given> {
+        let texts = [
+            ("--preset", "preset", &self.preset),
+            ("--mesh", "mesh", &self.mesh),
+            ("--api", "api.listen", &self.api),
+            ("--log", "log.filter", &self.log),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        let texts = texts.into_iter().filter_map(|(flag, key, text)| {
+            text.as_ref().map(|text| Given::flag(flag, key, text.clone()))
+        });
+        let lists =
+            [("--listen", "network.listen", &self.listen), ("--seed", "network.seeds", &self.seed)];
+        let lists = lists.into_iter().filter(|(_, _, list)| !list.is_empty());
+        let lists = lists.map(|(flag, key, list)| Given::flag(flag, key, list.clone()));
+        let roles = [
+            ("--relay", "roles.relay", self.relay),
+            ("--rendezvous", "roles.rendezvous", self.rendezvous),
+        ];
+        let roles = roles.into_iter().filter(|(_, _, set)| *set);
+        let roles = roles.map(|(flag, key, _)| Given::flag(flag, key, true));
+        texts.chain(lists).chain(roles).collect()
+    }
+}
+
+/// Which running node is meant.
+#[derive(Debug, Args)]
+pub(crate) struct Remote {
+    /// URL of the node's interface [default: as api.json in the data folder says]
+    #[arg(long, value_name = "URL", env = "AETHER_API")]
+    pub(crate) api: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a new identity; never replaces one
+    New {
+        /// The key file [default: identity.key in the data folder]
+        file: Option<PathBuf>,
+    },
+    /// Show the peer id of an identity
+    Show {
+        /// The key file [default: identity.key in the data folder]
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Publish each line of the input as a message
+    Publish {
+        /// The topic's name
+        name: String,
+        #[command(flatten)]
+        remote: Remote,
+        /// Wait until so many connected nodes read the topic
+        #[arg(long, value_name = "NODES", default_value_t = 0)]
+        wait: usize,
+        /// How long to wait for them
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+        timeout: Duration,
+    },
+    /// Print messages as they come, each on a line; control characters are escaped
+    Subscribe {
+        /// The topic's name
+        name: String,
+        #[command(flatten)]
+        remote: Remote,
+        /// Stop after so many messages
+        #[arg(long, value_name = "MESSAGES")]
+        count: Option<u64>,
+        /// Stop after so long; without all of --count this exits with 4
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        timeout: Option<Duration>,
+    },
+}
+
+fn time(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check the settings as `aether run` would take them
+    Check,
+    /// Show every setting and where it comes from
+    Show,
+    /// Print a config file with every key and its meaning
+    Default,
+}
+
+impl Common {
+    /// The settings, without the flags of `aether run`.
+    pub(crate) fn settings(&self) -> Result<Loaded, SettingsError> {
+        self.settings_with(Vec::new())
+    }
+
+    fn settings_with(&self, mut flags: Vec<Given>) -> Result<Loaded, SettingsError> {
+        let data = self.data.as_ref().map(|data| data.to_string_lossy().into_owned());
+        flags.extend(data.map(|data| Given::flag("--data", "data", data)));
+        load(self.config.as_deref(), std::env::vars_os(), flags)
+    }
+}
+
+/// Waited in vain: exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TimedOut(pub(crate) String);
+
+/// No node to talk to: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NoNode(pub(crate) String);
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::output::report(&error);
+            exit_code(&error)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let Cli { common, command } = cli;
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match command {
+        Command::Run(run) => {
+            let loaded = common.settings_with(run.given())?;
+            runtime()?.block_on(commands::run::run(loaded.settings))
+        }
+        Command::Key(key) => commands::key::key(&common, key),
+        Command::Status(remote) => runtime()?.block_on(commands::status::status(&common, &remote)),
+        Command::Peers(remote) => runtime()?.block_on(commands::status::peers(&common, &remote)),
+        Command::Topic(topic) => {
+            let runtime = runtime()?;
+            let result = runtime.block_on(commands::topic::topic(&common, topic));
+            // A thread that waits for the next line of the input can't be ended otherwise.
+            runtime.shutdown_background();
+            result
+        }
+        Command::Config(config) => commands::config::config(&common, &config),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "aether", &mut text);
+            Ok(io::Write::write_all(&mut io::stdout(), &text)?)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    for cause in error.chain() {
+        if cause.is::<TimedOut>() {
+            return ExitCode::from(4);
+        }
+        if cause.is::<NoNode>() {
+            return ExitCode::from(3);
+        }
+        if cause.is::<SettingsError>() {
+            return ExitCode::from(2);
+        }
+        match cause.downcast_ref::<ClientError>() {
+            Some(ClientError::Url { .. }) => return ExitCode::from(2),
+            Some(ClientError::Refused(problem)) if problem.status == 504 => {
+                return ExitCode::from(4);
+            }
+            Some(ClientError::Refused(_)) => return ExitCode::from(1),
+            Some(_) => return ExitCode::from(3),
+            None => {}
+        }
+    }
+    ExitCode::from(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_is_a_key() {
+        let line = "aether run --preset local --mesh m --listen /a /b --seed /c --seed /d --relay \
+                    --rendezvous --api x --log info --log-format json";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        let given = run.given();
+        assert_eq!(given.len(), 9);
+        for one in &given {
+            assert!(crate::config::KEYS.iter().any(|key| key.name == one.key), "{one:?}");
+        }
+        assert_eq!((run.listen.len(), run.seed.len()), (2, 2));
+    }
+
+    #[test]
+    fn exit_codes_follow_the_cause() {
+        let code = |error: anyhow::Error| format!("{:?}", exit_code(&error));
+        let expected = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(code(anyhow::anyhow!("x")), expected(1));
+        assert_eq!(code(anyhow::Error::new(SettingsError::NoHome).context("y")), expected(2));
+        assert_eq!(code(NoNode(String::new()).into()), expected(3));
+        assert_eq!(code(TimedOut(String::new()).into()), expected(4));
+    }
+}
