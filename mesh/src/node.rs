@@ -363,7 +363,8 @@ impl Builder {
         let (store, life) = tokio::task::spawn_blocking(move || open_store(&storage))
             .await
             .map_err(std::io::Error::other)??;
-        start(config, key, store, life).await
+        // Boxed: it is large, and every program's own future would hold it.
+        Box::pin(start(config, key, store, life)).await
     }
 }
 

@@ -139,14 +139,14 @@ impl<T> Topic<T> {
 
     /// How many connected nodes read the topic, as last heard.
     pub fn neighbours(&self) -> usize {
-        self.shared.readers.load(Ordering::Relaxed)
+        *self.shared.readers.borrow()
     }
 
     /// Waits until at least so many connected nodes read the topic.
     pub async fn wait_for_neighbours(&self, count: usize) {
-        while self.neighbours() < count {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let mut readers = self.shared.readers.subscribe();
+        // The sender is ours: it can't be gone.
+        let _ = readers.wait_for(|readers| *readers >= count).await;
     }
 
     /// Starts to receive. What is published from now on is kept for this subscription until it is

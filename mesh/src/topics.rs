@@ -15,7 +15,7 @@ use std::{
 
 use aether_core::{MeshId, Protocol as _, SecretKey, Time};
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     clock::{Clock, wall_millis},
@@ -68,7 +68,7 @@ pub(crate) struct Shared {
     /// The outbox's budget in bytes.
     pub(crate) room: Arc<Semaphore>,
     /// Neighbours that read the topic, as last told.
-    pub(crate) readers: AtomicUsize,
+    pub(crate) readers: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -258,7 +258,7 @@ impl Topics {
             id,
             name: name.clone(),
             room: Arc::new(Semaphore::new(self.max_outbox)),
-            readers: AtomicUsize::new(readers),
+            readers: watch::Sender::new(readers),
         });
         if let Some(open) = self.open.get_mut(&id) {
             open.shared = Arc::downgrade(&shared);
@@ -324,7 +324,7 @@ impl Topics {
         if let Some(open) = self.open.get_mut(&topic) {
             open.readers = count;
             if let Some(shared) = open.shared.upgrade() {
-                shared.readers.store(count, Ordering::Relaxed);
+                shared.readers.send_replace(count);
             }
             if count > 0 {
                 for (number, envelope) in open.unsent.drain(..) {

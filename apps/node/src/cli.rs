@@ -8,12 +8,7 @@
 //! | 3 | no node runs, or it can't be reached |
 //! | 4 | what was waited for did not come in time |
 
-use std::{
-    io,
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 

@@ -174,11 +174,11 @@ impl Client {
             line.push(b'\n');
             Bytes::from(line)
         });
-        let request = self.http.post(self.messages(topic)?).query(&[
-            ("wait_neighbours", wait_neighbours.to_string()),
-            ("timeout_seconds", timeout.as_secs_f64().to_string()),
-        ]);
-        let request = request.header("content-type", "application/x-ndjson");
+        let mut url = self.messages(topic)?;
+        url.query_pairs_mut()
+            .append_pair("wait_neighbours", &wait_neighbours.to_string())
+            .append_pair("timeout_seconds", &timeout.as_secs_f64().to_string());
+        let request = self.http.post(url).header("content-type", "application/x-ndjson");
         self.json(request.body(reqwest::Body::wrap_stream(lines))).await
     }
 

@@ -24,11 +24,15 @@ impl Connected {
     /// The node that `--api`, `AETHER_API` or the data folder leads to.
     pub(crate) fn new(common: &Common, remote: &Remote) -> anyhow::Result<Self> {
         if let Some(url) = &remote.api {
-            return Ok(Self { client: Client::new(url)?, found: "as --api or AETHER_API says".into() });
+            return Ok(Self {
+                client: Client::new(url)?,
+                found: "as --api or AETHER_API says".into(),
+            });
         }
         let data = common.settings()?.settings.data;
         let path = ApiFile::path(&data);
-        let file = ApiFile::read(&data).with_context(|| format!("can't read {}", path.display()))?;
+        let file =
+            ApiFile::read(&data).with_context(|| format!("can't read {}", path.display()))?;
         let Some(file) = file else {
             let message = format!(
                 "no node runs on {}; start it with `aether run`, or point to another with --data \

@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn events_are_whole_however_they_come() {
-        let text = ": comment\n\nevent: message\ndata: {\"ä\":1}\n\ndata:a\r\ndata: b\r\n\r\ndata: cut";
+        let text =
+            ": comment\n\nevent: message\ndata: {\"ä\":1}\n\ndata:a\r\ndata: b\r\n\r\ndata: cut";
         for size in 1..=text.len() {
             let mut parser = Parser::default();
             text.as_bytes().chunks(size).for_each(|chunk| parser.push(chunk));

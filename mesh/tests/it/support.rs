@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use aether_mesh::{Builder, Node, Preset};
 
 /// A deadline that only a defect reaches.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Waits for a future, and says what was waited for if it doesn't come.
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {

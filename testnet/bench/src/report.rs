@@ -160,7 +160,8 @@ impl Report {
         for goal in GOALS.iter().filter(|goal| !judged.contains(goal.id)) {
             let Some((work, metric)) = goal.id.split_once('/') else { continue };
             if works.contains(&work) {
-                let mut row = Row::new(work, "aether", metric, "", None).under("no row: not measured");
+                let mut row =
+                    Row::new(work, "aether", metric, "", None).under("no row: not measured");
                 row.goal = Some(goal.id.to_owned());
                 row.met = Some(false);
                 self.rows.push(row);
@@ -180,7 +181,7 @@ impl Report {
     pub fn render(&self) -> String {
         let mut notes: Vec<&str> = Vec::new();
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(["metric", "subject", "value", "unit", "ratio", "goal", "met", "note"]);
         for row in &self.rows {

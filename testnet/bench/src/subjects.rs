@@ -80,8 +80,11 @@ pub(crate) struct State {
 /// Node 0 publishes; each other node reports what it gets to the tracker.
 pub(crate) trait Cluster: Sized {
     /// Starts the nodes and returns when their gossip mesh has formed.
-    async fn start(nodes: usize, transport: Transport, tracker: Arc<Tracker>)
-    -> anyhow::Result<Self>;
+    async fn start(
+        nodes: usize,
+        transport: Transport,
+        tracker: Arc<Tracker>,
+    ) -> anyhow::Result<Self>;
 
     /// Publishes as the subject's users do: returns when the subject has taken the message, and
     /// waits for as long as it makes its users wait.

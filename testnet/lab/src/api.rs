@@ -32,9 +32,9 @@ pub struct Peer {
     /// Where it says it can be reached.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// In how many of the node's topics it is a gossip neighbour.
+    /// In how many of the node's topics it is a gossip neighbour, if it is connected.
     #[serde(default)]
-    pub meshes: usize,
+    pub meshes: Option<usize>,
 }
 
 impl Peer {
@@ -77,13 +77,18 @@ impl Api {
         self.get("/v1/peers").await
     }
 
-    /// Publishes each line as a message.
-    pub async fn publish(&self, topic: &str, lines: &str) -> Result<()> {
+    /// Publishes each of these as a message.
+    pub async fn publish(&self, topic: &str, messages: &[String]) -> Result<()> {
+        let mut body = String::new();
+        for message in messages {
+            body += &serde_json::to_string(message)?;
+            body.push('\n');
+        }
         let call = self
             .http
             .post(format!("{}/v1/topics/{topic}/messages", self.url))
             .header("content-type", "application/x-ndjson")
-            .body(lines.to_owned())
+            .body(body)
             .timeout(CALL_TIMEOUT);
         check(call.send().await?).await.map(drop)
     }

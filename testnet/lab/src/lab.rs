@@ -14,10 +14,10 @@ use rand_chacha::{
 };
 
 use crate::{
-    api::{Api, Peer},
+    api::Peer,
     cluster::Cluster,
     report::{Report, float},
-    settled::{components, wrong_members},
+    settled::{bare, components, wrong_members},
     traffic::{Outcome, Traffic},
 };
 
@@ -77,7 +77,7 @@ impl Lab {
     /// How long anything is waited for. Only a defect takes so long, on any machine that can run
     /// so many nodes at all.
     pub fn timeout(&self) -> Duration {
-        Duration::from_secs(60) + Duration::from_secs(3) * u32::try_from(self.nodes()).unwrap_or(1)
+        Duration::from_secs(60 + 3 * u64::try_from(self.nodes()).unwrap_or(0))
     }
 
     /// How many nodes there are.
@@ -85,10 +85,10 @@ impl Lab {
         self.cluster.len()
     }
 
-    /// A number below `bound`, by the seed.
+    /// A number below `bound`, which is small, by the seed.
     pub fn draw(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound.max(1)).expect("usize has 64 bits at most");
-        usize::try_from(self.rng.next_u64() % bound).expect("it is below a usize")
+        let drawn = usize::try_from(self.rng.next_u32()).expect("usize has 32 bits at least");
+        drawn % bound.max(1)
     }
 
     /// So many different nodes, by the seed.
@@ -207,8 +207,7 @@ impl Lab {
         table.load_style(presets::NOTHING);
         table.set_header(["NAME", "PEER ID", "ADDRESSES", "API", "PID", "LOG"]);
         for node in self.cluster.nodes() {
-            let bare = |address: &String| address.split("/p2p/").next().map(str::to_owned);
-            let addresses: Vec<String> = node.addresses.iter().filter_map(bare).collect();
+            let addresses: Vec<&str> = node.addresses.iter().map(|address| bare(address)).collect();
             table.add_row([
                 node.name.clone(),
                 node.peer.clone(),
@@ -230,7 +229,7 @@ impl Lab {
     async fn gossip_graph(&self) -> Result<BTreeSet<(usize, usize)>> {
         let mut edges = BTreeSet::new();
         for node in 0..self.nodes() {
-            for peer in self.peers(node).await?.iter().filter(|peer| peer.meshes > 0) {
+            for peer in self.peers(node).await?.iter().filter(|peer| peer.meshes > Some(0)) {
                 let other = self.cluster.nodes().iter().position(|other| other.peer == peer.peer);
                 edges.extend(other.map(|other| (node.min(other), node.max(other))));
             }

@@ -141,7 +141,7 @@ fn read_lines(input: Option<&Path>) -> Result<Vec<String>> {
 }
 
 /// Says what to try, and waits for the signal that ends all.
-async fn keep(lab: &Lab) -> Result<ExitCode> {
+async fn keep(lab: &Lab) -> Result<()> {
     let nodes = lab.cluster.nodes();
     let running = |node: &&aether_lab::Node| node.pid().is_some();
     let first = nodes.iter().find(running).context("no node is left to keep")?;

@@ -55,7 +55,7 @@ mod tests {
 
     fn peer(name: &str, state: &str, port: u16) -> Peer {
         let addresses = vec![format!("/ip4/127.0.0.1/tcp/{port}")];
-        Peer { peer: name.to_owned(), state: state.to_owned(), addresses, meshes: 0 }
+        Peer { peer: name.to_owned(), state: state.to_owned(), addresses, meshes: None }
     }
 
     #[test]

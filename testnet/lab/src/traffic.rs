@@ -132,12 +132,13 @@ impl Ledger {
     }
 }
 
-/// What a node says besides messages.
+/// The data of a `message`.
 #[derive(Deserialize)]
-struct Value {
+struct Said {
     value: String,
 }
 
+/// The data of a `missed`.
 #[derive(Deserialize)]
 struct Missed {
     count: usize,
@@ -229,12 +230,9 @@ impl Traffic {
         let mut texts = self.shared.ledger().begin(batch).into_iter();
         let started = now();
         let calls = lines.iter().map(|(author, api, lines)| {
-            let body = texts
-                .by_ref()
-                .take(lines.len())
-                .fold(String::new(), |body, text| body + &text + "\n");
+            let texts: Vec<String> = texts.by_ref().take(lines.len()).collect();
             async move {
-                let call = api.publish(&self.topic, &body).await;
+                let call = api.publish(&self.topic, &texts).await;
                 call.with_context(|| format!("node{author} doesn't publish"))
             }
         });
@@ -257,8 +255,8 @@ async fn read(shared: Arc<Shared>, node: usize, mut events: Events) {
         let mut ledger = shared.ledger();
         match event.event.as_str() {
             "message" => {
-                let text =
-                    serde_json::from_str(&event.data).map_or(String::new(), |v: Value| v.value);
+                let said: Result<Said, _> = serde_json::from_str(&event.data);
+                let text = said.map_or(String::new(), |said| said.value);
                 if ledger.deliver(node, &text, at) {
                     shared.complete.notify_waiters();
                 }

@@ -75,9 +75,7 @@ pub(super) async fn health(state: State<Api>) -> Answer {
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, content_type = "application/openmetrics-text", body = String),
 ))]
-pub(super) async fn metrics(
-    State(api): State<Api>,
-) -> ([(&'static str, &'static str); 1], String) {
+pub(super) async fn metrics(State(api): State<Api>) -> ([(&'static str, &'static str); 1], String) {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([("content-type", kind)], api.node().metrics().encode())
 }

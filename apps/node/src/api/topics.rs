@@ -21,8 +21,8 @@ pub(super) use self::kept::Kept;
 use self::lines::{LineError, Lines};
 use super::{Api, Problem, Published, TopicEvent, Topics, node::keep_alive};
 
-/// Longest wait for neighbours that may be asked for, in seconds.
-const MAX_WAIT: f64 = 3600.0;
+/// Longest wait for neighbours that may be asked for.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The topics that the node has joined.
 #[utoipa::path(get, path = "/v1/topics", responses(
@@ -59,7 +59,7 @@ fn thirty() -> f64 {
 ///
 /// The topic is joined by this, and stays joined: of the topics used here the 32 used last.
 #[utoipa::path(post, path = "/v1/topics/{name}/messages",
-    params(("name" = String, Path, description = "The topic's name, 1 to 255 bytes."), When),
+    params(("name" = String, Path, description = "The topic's name, 1 to 255 bytes.")),
     request_body(
         description = "One message as text, or one JSON string on each line.",
         content((String = "text/plain"), (String = "application/x-ndjson")),
@@ -135,8 +135,8 @@ async fn wait(
     when: &When,
     stopping: &mut super::Stopping,
 ) -> Result<(), Problem> {
-    // Not a number counts as no time at all.
-    let limit = Duration::from_secs_f64(when.timeout_seconds.max(0.0).min(MAX_WAIT));
+    // What is no time counts as none.
+    let limit = Duration::try_from_secs_f64(when.timeout_seconds).unwrap_or_default().min(MAX_WAIT);
     let enough = tokio::time::timeout(limit, topic.wait_for_neighbours(when.wait_neighbours));
     let waited = tokio::select! {
         () = stopping.wait() => return Err(stopping_now()),
@@ -216,9 +216,8 @@ pub(super) async fn subscribe(
     let permit = api.stream()?;
     let topic = api.0.topics.open(api.node(), &name).await.map_err(no_topic)?;
     let subscription = topic.subscribe().await?;
-    let events = stream::unfold(subscription, next).map(|(name, event)| {
-        Event::default().event(name).json_data(event)
-    });
+    let events = stream::unfold(subscription, next)
+        .map(|(name, event)| Event::default().event(name).json_data(event));
     Ok(Sse::new(api.until_stopped(permit, events)).keep_alive(keep_alive()))
 }
 

@@ -178,9 +178,8 @@ pub(super) fn from_environment(
         if OTHER_VARIABLES.contains(&rest) || is_service_link(rest) {
             continue;
         }
-        let value = value
-            .into_string()
-            .map_err(|_| SettingsError::NotText { name: name.to_owned() })?;
+        let value =
+            value.into_string().map_err(|_| SettingsError::NotText { name: name.to_owned() })?;
         let key = rest.replace("__", ".").to_lowercase();
         given.push(Given { origin: name.to_owned(), key, value: value.into() });
     }

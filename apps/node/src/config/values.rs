@@ -13,7 +13,7 @@ where
     D: Deserializer<'de>,
     T: DeserializeOwned,
 {
-    let given = Value::deserialize(deserializer)?;
+    let given = <Value as Deserialize>::deserialize(deserializer)?;
     let text = given.as_str().map(|text| text.trim().to_owned());
     let value = match &text {
         Some(text) => match (text.parse::<i64>(), text.parse::<bool>()) {
@@ -39,7 +39,7 @@ where
 
 /// A list, or text with commas or spaces between its parts.
 pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let given = Value::deserialize(deserializer)?;
+    let given = <Value as Deserialize>::deserialize(deserializer)?;
     if let Some(text) = given.as_str() {
         let parts = text.split(|c: char| c == ',' || c.is_whitespace());
         return Ok(parts.filter(|part| !part.is_empty()).map(str::to_owned).collect());

@@ -118,17 +118,12 @@ fn swarm(registry: &mut Registry) -> anyhow::Result<Swarm<Behaviour>> {
         })
         .map_err(|error| anyhow::anyhow!("{error}"))?
         // Gossipsub keeps a connection for as long as it is in the mesh; the others stay too.
-        .with_swarm_config(|config| {
-            config.with_idle_connection_timeout(Duration::from_secs(3600))
-        })
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
         .build();
     Ok(swarm)
 }
 
-async fn listen(
-    swarm: &mut Swarm<Behaviour>,
-    transport: Transport,
-) -> anyhow::Result<Multiaddr> {
+async fn listen(swarm: &mut Swarm<Behaviour>, transport: Transport) -> anyhow::Result<Multiaddr> {
     swarm.listen_on(transport.listen().parse()?)?;
     loop {
         if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
@@ -148,34 +143,37 @@ async fn drive(
     mut commands: mpsc::Receiver<Command>,
     report: Option<(usize, Arc<Tracker>)>,
 ) {
-    let topic = IdentTopic::new(TOPIC).hash();
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Publish(payload)) => {
-                    // What gossipsub refuses is a loss, and the run doesn't count.
-                    if let Err(error) = swarm.behaviour_mut().publish(topic.clone(), payload) {
-                        eprintln!("gossipsub refused a message: {error}");
-                    }
-                }
-                Some(Command::Look(reply)) => {
-                    let gossip = swarm.behaviour();
-                    let readers =
-                        gossip.all_peers().filter(|(_, topics)| topics.contains(&&topic)).count();
-                    let neighbours = gossip.mesh_peers(&topic).count();
-                    let _ = reply.send(Look { readers, neighbours });
-                }
+                Some(command) => act(swarm.behaviour_mut(), command),
                 None => return,
             },
             event = swarm.select_next_some() => {
-                let message = match event {
-                    SwarmEvent::Behaviour(gossipsub::Event::Message { message, .. }) => message,
-                    _ => continue,
-                };
-                if let Some((receiver, tracker)) = &report {
+                if let SwarmEvent::Behaviour(gossipsub::Event::Message { message, .. }) = event
+                    && let Some((receiver, tracker)) = &report
+                {
                     tracker.delivered(*receiver, &message.data);
                 }
             }
+        }
+    }
+}
+
+fn act(gossip: &mut Behaviour, command: Command) {
+    let topic = IdentTopic::new(TOPIC).hash();
+    match command {
+        Command::Publish(payload) => {
+            // What gossipsub refuses is a loss, and the run doesn't count.
+            if let Err(error) = gossip.publish(topic, payload) {
+                eprintln!("gossipsub refused a message: {error}");
+            }
+        }
+        Command::Look(reply) => {
+            let readers = gossip.all_peers().filter(|(_, read)| read.contains(&&topic)).count();
+            let neighbours = gossip.mesh_peers(&topic).count();
+            // Who asked may have gone.
+            let _ = reply.send(Look { readers, neighbours });
         }
     }
 }

@@ -57,7 +57,9 @@ const THROUGHPUT: [Figure; 5] = [
     ("bytes", "B/delivered B", |sample| sample.sent_bytes as f64 / sample.payload_bytes as f64),
     ("cpu", "s/M deliveries", |sample| sample.cpu_seconds * 1e6 / sample.deliveries as f64),
     ("memory-peak", "MiB", |sample| sample.peak as f64 / 1048576.0),
-    ("memory-growth", "MiB", |sample| sample.peak.saturating_sub(sample.resident) as f64 / 1048576.0),
+    ("memory-growth", "MiB", |sample| {
+        sample.peak.saturating_sub(sample.resident) as f64 / 1048576.0
+    }),
 ];
 const LATENCY: [Figure; 2] =
     [("", "ms, median", |sample| sample.p50), ("-p99", "ms, 99 %", |sample| sample.p99)];
@@ -81,17 +83,15 @@ impl Bench {
         for (figure, unit, of) in THROUGHPUT {
             let metric = format!("{figure}-{name}/{}", self.transport.name());
             let base = plain.row(PLAIN, &metric, unit, &conditions, of);
-            push_pair(report, &base, aether.row(AETHER, &metric, unit, &conditions, of));
-            report.rows_of(base);
+            compare(report, base, [aether.row(AETHER, &metric, unit, &conditions, of)]);
         }
     }
 
     async fn latency(self, report: &mut Report) {
         let messages = if self.effort.quick { 100 } else { 3 * RATE };
         let load = |express| Load::Latency { messages, rate: RATE, express };
-        let mut runs =
-            [(Subject::Aether, false), (Subject::Plain, false), (Subject::Aether, true)]
-                .map(|(subject, express)| Runs::of(self.trial(subject, 64, load(express))));
+        let mut runs = [(Subject::Aether, false), (Subject::Plain, false), (Subject::Aether, true)]
+            .map(|(subject, express)| Runs::of(self.trial(subject, 64, load(express))));
         self.take_turns(&mut runs).await;
         let [batched, plain, express] = runs;
         let rate = format!("{RATE} messages/s");
@@ -99,11 +99,10 @@ impl Bench {
             let metric = |kind| format!("latency{kind}-64{figure}/{}", self.transport.name());
             let conditions = format!("{}, {rate}", self.conditions(&batched, &plain));
             let base = plain.row(PLAIN, &metric(""), unit, &conditions, of);
-            push_pair(report, &base, batched.row(AETHER, &metric(""), unit, &conditions, of));
+            let batched = batched.row(AETHER, &metric(""), unit, &conditions, of);
             let conditions = format!("{}, {rate}", self.conditions(&express, &plain));
-            let row = express.row(EXPRESS, &metric("-express"), unit, &conditions, of);
-            push_pair(report, &base, row);
-            report.rows_of(base);
+            let express = express.row(EXPRESS, &metric("-express"), unit, &conditions, of);
+            compare(report, base, [batched, express]);
         }
     }
 
@@ -149,12 +148,17 @@ impl Bench {
     }
 }
 
-fn push_pair(report: &mut Report, base: &Option<Row>, row: Option<Row>) {
-    let Some(row) = row else { return };
-    report.push(match base {
-        Some(base) => row.against(base),
-        None => row,
-    });
+/// Puts the rows into the report, compared with the baseline's, and the baseline's after them.
+fn compare(report: &mut Report, base: Option<Row>, rows: impl IntoIterator<Item = Option<Row>>) {
+    for row in rows.into_iter().flatten() {
+        report.push(match &base {
+            Some(base) => row.against(base),
+            None => row,
+        });
+    }
+    if let Some(base) = base {
+        report.push(base);
+    }
 }
 
 /// All runs of one trial so far.

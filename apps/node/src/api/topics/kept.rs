@@ -51,7 +51,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_ones_used_last_stay() {
-        let node = Node::builder(Preset::Local).mesh("kept").listen::<&str>([]).spawn().await.unwrap();
+        let node =
+            Node::builder(Preset::Local).mesh("kept").listen::<&str>([]).spawn().await.unwrap();
         let kept = Kept::default();
         for number in 0..MAX_KEPT {
             kept.open(&node, &number.to_string()).await.unwrap();

@@ -9,9 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::{
     process::{cpu_time, memory},
-    subjects::{
-        Cluster, Payloads, Subject, Tracker, Transport, aether::Aether, plain::Plain,
-    },
+    subjects::{Cluster, Payloads, Subject, Tracker, Transport, aether::Aether, plain::Plain},
 };
 
 /// Most messages in a run; it ends there if it is faster than that.

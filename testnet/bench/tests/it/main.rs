@@ -1,0 +1,48 @@
+//! Small runs of each subject, on each transport, in this process.
+
+use aether_bench::{
+    subjects::{Subject, Transport},
+    works::gossip::trial::{Load, Sample, Trial, run},
+};
+
+const NODES: usize = 3;
+
+async fn sample(subject: Subject, transport: Transport, size: usize, load: Load) -> Sample {
+    let trial = Trial { subject, transport, nodes: NODES, size, load, seed: 7 };
+    let sample = run(&trial).await.expect("a small run ends well");
+    assert!(sample.is_clean(), "{trial:?}: {sample:?}");
+    assert_eq!(sample.mesh_degree, 2.0, "all are in each other's mesh");
+    assert_eq!(sample.payload_bytes, sample.deliveries * size as u64);
+    // Node 0 sends each payload twice, and a forward makes it more; nothing makes it four times.
+    let ratio = sample.sent_bytes as f64 / sample.payload_bytes as f64;
+    assert!(ratio >= 1.0 && (size < 1024 || ratio < 4.0), "{trial:?}: {sample:?}");
+    assert!(sample.cpu_seconds > 0.0 && sample.peak >= sample.resident, "{sample:?}");
+    sample
+}
+
+async fn steady(subject: Subject, transport: Transport, express: bool) {
+    let load = Load::Latency { messages: 20, rate: 100, express };
+    let sample = sample(subject, transport, 64, load).await;
+    assert_eq!(sample.deliveries, 20 * (NODES as u64 - 1));
+    assert!(sample.p50 > 0.0 && sample.p99 >= sample.p50, "{sample:?}");
+}
+
+async fn flat_out(subject: Subject, transport: Transport, window: Option<usize>) {
+    let load = Load::Throughput { seconds: 0.2, window };
+    let sample = sample(subject, transport, 32 * 1024, load).await;
+    assert!(sample.deliveries > 0 && sample.seconds > 0.0, "{sample:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aether_is_measured() {
+    steady(Subject::Aether, Transport::Tcp, false).await;
+    steady(Subject::Aether, Transport::Quic, true).await;
+    flat_out(Subject::Aether, Transport::Tcp, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_gossipsub_is_measured() {
+    steady(Subject::Plain, Transport::Tcp, false).await;
+    steady(Subject::Plain, Transport::Quic, false).await;
+    flat_out(Subject::Plain, Transport::Tcp, Some(8)).await;
+}

@@ -1,0 +1,6 @@
+//! Integration tests of the lab, and the tests of the house: rules that hold for the whole
+//! workspace.
+
+mod house;
+mod source;
+mod tour;
