@@ -291,7 +291,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             Some(ClientError::Refused(problem)) if problem.status == 504 => {
                 return ExitCode::from(4);
             }
-            Some(ClientError::Refused(_)) => return ExitCode::from(1),
+            Some(ClientError::Refused(_) | ClientError::Messages(_)) => return ExitCode::from(1),
             Some(_) => return ExitCode::from(3),
             None => {}
         }

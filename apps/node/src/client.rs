@@ -1,8 +1,11 @@
 //! Talks to a running node over its local interface.
 
 use std::{
+    error::Error,
+    io,
     path::{Path, PathBuf},
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -39,16 +42,16 @@ impl ApiFile {
     }
 
     /// Reads it; `None` if there is none.
-    pub fn read(data: &Path) -> Result<Option<Self>, std::io::Error> {
+    pub fn read(data: &Path) -> Result<Option<Self>, io::Error> {
         match std::fs::read(Self::path(data)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(std::io::Error::other),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Writes it whole or not at all.
-    pub(crate) fn write(&self, data: &Path) -> Result<(), std::io::Error> {
+    pub(crate) fn write(&self, data: &Path) -> Result<(), io::Error> {
         let path = Self::path(data);
         let beside = path.with_extension(format!("json.new-{}", self.pid));
         std::fs::write(&beside, serde_json::to_vec(self)?)?;
@@ -91,6 +94,9 @@ pub enum ClientError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The messages to publish came to no good end; those before were published.
+    #[error("the messages to publish broke off")]
+    Messages(#[source] Box<dyn Error + Send + Sync>),
     /// The node refused.
     #[error("the node refused: {} ({})", .0.detail, .0.status)]
     Refused(Problem),
@@ -167,19 +173,31 @@ impl Client {
     ) -> Result<Published, ClientError>
     where
         S: TryStream<Ok = String> + Send + 'static,
-        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        // The HTTP client would tell of a broken connection, so the cause is kept beside it.
+        let broken = Arc::new(Mutex::new(None::<Box<dyn Error + Send + Sync>>));
+        let kept = broken.clone();
         let lines = messages.map_ok(|message| {
             let mut line = serde_json::to_vec(&message).expect("a string is JSON");
             line.push(b'\n');
             Bytes::from(line)
+        });
+        let lines = lines.map_err(move |error| {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.into());
+            io::Error::other("the messages broke off")
         });
         let mut url = self.messages(topic)?;
         url.query_pairs_mut()
             .append_pair("wait_neighbours", &wait_neighbours.to_string())
             .append_pair("timeout_seconds", &timeout.as_secs_f64().to_string());
         let request = self.http.post(url).header("content-type", "application/x-ndjson");
-        self.json(request.body(reqwest::Body::wrap_stream(lines))).await
+        let result = self.json(request.body(reqwest::Body::wrap_stream(lines))).await;
+        let cause = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match cause {
+            Some(error) => Err(ClientError::Messages(error)),
+            None => result,
+        }
     }
 
     /// Messages published from now on: once this returns, none is missed unsaid.

@@ -21,6 +21,11 @@ pub(crate) fn report(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
+    note(&text);
+}
+
+/// Tells a person something beside the output. That nobody listens is no reason to stop.
+pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 

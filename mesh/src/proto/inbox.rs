@@ -22,7 +22,10 @@
 //!    every `report_interval`: its outbox is paced by that.
 //! 6. **Lives.** A later incarnation replaces an earlier one; the earlier one is stale from then
 //!    on. What is sealed longer ago (or further ahead) than `max_age` by our clock is stale.
-//! 7. **Bounds.** Streams, held bytes and cached bytes per topic are bounded; over the bound the
+//! 7. **Forwarding.** An envelope of `hold_above` bytes or more is delivered at once and forwarded a
+//!    moment later, after `forward_hold`: by then those neighbours that have it too have said so
+//!    (gossipsub 1.2, IDONTWANT), and it isn't sent to them again.
+//! 8. **Bounds.** Streams, held bytes and cached bytes per topic are bounded; over the bound the
 //!    idlest stream is forgotten, the fullest gap given up, the oldest envelope dropped.
 //!
 //! The invariant, per stream: every number below `next` is delivered or given up; no number at or
@@ -76,6 +79,11 @@ pub struct Config {
     pub tips_idle: Duration,
     /// Shortest time between two reports to one author.
     pub report_interval: Duration,
+    /// Bytes from which on an envelope is forwarded a moment later.
+    pub hold_above: usize,
+    /// How long that moment is. Longer saves copies, and costs large messages so much on each hop
+    /// that isn't the author's own.
+    pub forward_hold: Duration,
     /// Largest difference between an envelope's time and our clock, in milliseconds.
     pub max_age: u64,
 }
@@ -93,6 +101,8 @@ impl Default for Config {
             tips_interval: Duration::from_secs(1),
             tips_idle: Duration::from_secs(30),
             report_interval: Duration::from_millis(20),
+            hold_above: 8 * 1024,
+            forward_hold: Duration::from_millis(20),
             max_age: 10 * 60 * 1000,
         }
     }
@@ -317,6 +327,9 @@ pub struct Inbox {
     incarnation: u64,
     rng: ChaCha12Rng,
     topics: BTreeMap<TopicId, Topic>,
+    /// Accepted envelopes that are forwarded later, the earliest first. No more of them than
+    /// gossip delivers within `forward_hold`.
+    held_back: VecDeque<(Time, [u8; 20], PublicKey)>,
     now: Time,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -346,6 +359,7 @@ impl Inbox {
             incarnation,
             rng: ChaCha12Rng::seed_from_u64(seed),
             topics: BTreeMap::new(),
+            held_back: VecDeque::new(),
             now: Time::ZERO,
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -430,7 +444,12 @@ impl Inbox {
         if self.is_settled(&topic_id, &envelope) {
             return self.conclude(origin, Verdict::Ignore);
         }
-        self.conclude(origin, Verdict::Accept);
+        match origin {
+            Origin::Gossip { id, from } if envelope.bytes().len() >= self.config.hold_above => {
+                self.held_back.push_back((self.now + self.config.forward_hold, id, from));
+            }
+            origin => self.conclude(origin, Verdict::Accept),
+        }
         self.stats.repaired += u64::from(matches!(origin, Origin::Link { .. }));
         self.accept(topic_id, envelope, origin);
     }
@@ -602,7 +621,18 @@ impl Inbox {
         }
     }
 
+    fn forward_held_back(&mut self) {
+        while let Some((due, id, from)) = self.held_back.front().copied() {
+            if due > self.now {
+                return;
+            }
+            self.held_back.pop_front();
+            self.outputs.push_back(Output::Verdict { id, from, verdict: Verdict::Accept });
+        }
+    }
+
     fn on_timeout(&mut self) {
+        self.forward_held_back();
         let topics: Vec<TopicId> = self.topics.keys().copied().collect();
         for topic in topics {
             self.chase_gaps(topic);
@@ -804,7 +834,9 @@ impl Protocol for Inbox {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        self.topics.values().filter_map(|topic| topic.timeout(&self.config)).min()
+        let held_back = self.held_back.front().map(|(due, ..)| *due);
+        let topics = self.topics.values().filter_map(|topic| topic.timeout(&self.config));
+        topics.chain(held_back).min()
     }
 }
 

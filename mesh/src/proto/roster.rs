@@ -13,22 +13,25 @@
 //!    Whoever hears of a suspicion probes the member itself, soon; hearsay alone changes nothing.
 //!    Every `probe_interval` one of the suspects is probed again, beside the round.
 //! 4. **Death.** A member that stays suspected by our own probes for `suspicion` intervals, scaled
-//!    with the logarithm of the roster's size and our worst self-doubt meanwhile, is removed. Its last (life, revision) is remembered,
-//!    so that old gossip doesn't revive it; if it speaks up, it is told, and answers with a higher
-//!    revision. So is who speaks up unknown, and answers with its card.
+//!    with the logarithm of the roster's size and our worst self-doubt meanwhile, is removed. Its
+//!    last (life, revision) is remembered, so that old gossip doesn't revive it; if it speaks up,
+//!    it is told, and answers with a higher revision. Who speaks up unknown is told so as well, and
+//!    answers with its card.
 //! 5. **Self-doubt** (Lifeguard's local health): a timeout that comes late, and a probe that fails
 //!    while nobody at all is heard, make our timeouts longer, up to ninefold; a probe that succeeds
 //!    makes them shorter. A late timeout also gives probes under way the time that was lost, from
 //!    now and up to `probe_timeout`, once each: their answers may wait unread. So a node that is
 //!    starved of processor time or cut off suspects itself before the others.
 //! 6. **Piggyback.** Updates ride on pings and acks, the least told first, each at most
-//!    `retransmit · log2(n + 1)` times.
+//!    `retransmit · log2(n + 1)` times. Each of our pings also carries one card drawn at random,
+//!    news or not, so that what all these messages lost is learned in the end.
 //! 7. **Farewell.** A node that leaves in order signs a last card that says so.
 //! 8. **Bounds.** Members, remembered dead, updates in a message and bytes of a card are bounded.
 //!    Over `max_members` a newcomer is left out; it still talks, it is just not listed.
 //!
 //! Cost: a node sends about one ping and one ack per `probe_interval`, whatever the size of the
-//! roster, and one more ping while it suspects somebody. A member that dies is noticed within two rounds at the latest.
+//! roster, and one more ping while it suspects somebody. A member that dies is noticed within two
+//! rounds at the latest.
 
 mod card;
 mod updates;
@@ -590,14 +593,22 @@ impl Roster {
             Probe { target, sent: self.now, deadline, indirect_sent: false, put_off: false };
         self.probes.insert(number, probe);
         // A suspected member hears of it first-hand, so that it can answer.
-        let news = self.members.get(&target).and_then(|member| {
+        let suspicion = self.members.get(&target).and_then(|member| {
             member.suspect_since.map(|_| Update::Suspect {
                 peer: (*target.as_bytes()).into(),
                 life: member.card.life,
                 revision: member.card.revision,
             })
         });
-        self.send(target, Message::Ping { number, updates: news.into_iter().collect() });
+        let updates = [Some(self.any_card()), suspicion].into_iter().flatten().collect();
+        self.send(target, Message::Ping { number, updates });
+    }
+
+    /// Our own card or a member's, drawn at random.
+    fn any_card(&mut self) -> Update {
+        let at = self.below(self.members.len() + 1);
+        let member = self.members.values().nth(at);
+        Update::Card(member.map_or(&self.card, |member| &member.card).clone())
     }
 
     fn expire_probes(&mut self) {

@@ -213,8 +213,7 @@ async fn a_forger_is_shown_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_babbler_is_shown_out() {
-    attack("babbler", "malformed", |_, n| format!("\u{1}no envelope {n}").into_bytes())
-        .await;
+    attack("babbler", "malformed", |_, n| format!("\u{1}no envelope {n}").into_bytes()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

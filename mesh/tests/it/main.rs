@@ -2,6 +2,9 @@
 //!
 //! Real time, so every wait is for a condition, with a deadline that only a defect reaches.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "the attacker's task ends with the test")]
+
 mod support;
 
 mod discovery;

@@ -17,8 +17,9 @@ pub use tracker::{Payloads, Tracker};
 /// How long the nodes may take to find each other and to form their gossip mesh.
 const FORMING: Duration = Duration::from_secs(60);
 
-/// Neighbours per node that gossipsub aims at, by its defaults; both subjects keep them.
-const MESH_DEGREE: usize = 6;
+/// Gossipsub's `mesh_n_low`: with fewer neighbours than these a node still looks for more; with as
+/// many it is content.
+const MESH_DEGREE: usize = 5;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

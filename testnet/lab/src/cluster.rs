@@ -5,7 +5,7 @@ use std::{
     io::{self, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -72,11 +72,11 @@ impl Node {
     }
 
     /// Kills the process with -9, and waits until it is gone.
-    fn kill(&mut self) -> io::Result<Option<ExitStatus>> {
+    fn kill(&mut self) -> io::Result<()> {
         self.api = None;
-        let Some(mut child) = self.child.take() else { return Ok(None) };
+        let Some(mut child) = self.child.take() else { return Ok(()) };
         child.kill()?;
-        child.wait().map(Some)
+        child.wait().map(drop)
     }
 }
 
@@ -160,12 +160,17 @@ impl Cluster {
         self.launch(&all[1..], timeout).await
     }
 
-    /// Kills these nodes with -9, all before the first is waited for by anyone else.
+    /// Kills these nodes with -9, all at once, and waits until they are gone.
     pub fn kill(&mut self, which: &[usize]) -> Result<()> {
         for &index in which {
             let node = &mut self.nodes[index];
             node.check()?;
-            node.kill().with_context(|| format!("can't kill {}", node.name))?;
+            if let Some(child) = &mut node.child {
+                child.kill().with_context(|| format!("can't kill {}", node.name))?;
+            }
+        }
+        for &index in which {
+            self.nodes[index].kill()?;
         }
         Ok(())
     }
@@ -197,11 +202,11 @@ impl Cluster {
         command.args(["--log-format", "json", "--data"]).arg(&node.data);
         command.args(seed.iter().flat_map(|seed| ["--seed", seed]));
         // What the user has configured for a node of their own is none of ours.
-        let own =
-            std::env::vars_os().filter(|(key, _)| key.as_encoded_bytes().starts_with(b"AETHER_"));
-        own.for_each(|(key, _)| {
-            command.env_remove(key);
-        });
+        for (key, _) in std::env::vars_os() {
+            if key.as_encoded_bytes().starts_with(b"AETHER_") {
+                command.env_remove(key);
+            }
+        }
         command.env("XDG_CONFIG_HOME", &node.data);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A Ctrl-C is for the lab, which ends its nodes in its own way.

@@ -244,8 +244,7 @@ impl Lab {
     ) -> Result<()> {
         let (started, timeout) = (now(), self.timeout());
         // Fifty nodes take longer to be asked, and have less time to spare for it.
-        let pause =
-            Duration::from_millis(50) + Duration::from_millis(10) * u32::try_from(self.nodes())?;
+        let pause = Duration::from_millis(50 + 10 * u64::try_from(self.nodes())?);
         loop {
             self.cluster.check()?;
             let wrong = match check(self).await {

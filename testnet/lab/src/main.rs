@@ -9,7 +9,8 @@ use std::{
 use aether_lab::{Lab, Options, Stage, TOPIC, leash, tour};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts aether nodes on this machine and shows what they do together.
 #[derive(Debug, Parser)]
@@ -69,23 +70,19 @@ fn fail(error: &str) -> ExitCode {
 
 /// Runs until done or told to stop. In each case the lab is dropped here, and its nodes with it.
 async fn until_signal(args: Args) -> Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = run(args) => result,
-        number = stopped(&mut interrupt, &mut terminate) => {
-            eprintln!("stopped by a signal; ending all nodes");
-            // As a shell has it.
-            Ok(ExitCode::from(128 + number))
-        }
+    let stops = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()];
+    let mut told = FuturesUnordered::new();
+    for stop in stops {
+        let mut signal = signal(stop)?;
+        told.push(async move { signal.recv().await.map(|()| stop) });
     }
-}
-
-async fn stopped(interrupt: &mut Signal, terminate: &mut Signal) -> u8 {
-    tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
-    }
+    let kind = tokio::select! {
+        result = run(args) => return result,
+        Some(Some(kind)) = told.next() => kind,
+    };
+    eprintln!("stopped by a signal; the nodes have ended");
+    // As a shell has it.
+    Ok(ExitCode::from(u8::try_from(128 + kind.as_raw_value())?))
 }
 
 async fn run(args: Args) -> Result<ExitCode> {
@@ -114,9 +111,8 @@ async fn run(args: Args) -> Result<ExitCode> {
     if !ok {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
         let (nodes, names) = (args.nodes, names.join(","));
-        println!(
-            "\nFAILED; to try again: testnet/run.sh --nodes {nodes} --seed {seed} --stages {names}"
-        );
+        let again = format!("testnet/run.sh --nodes {nodes} --seed {seed} --stages {names}");
+        println!("\nFAILED; to try again: {again}");
     }
     if args.keep {
         keep(&lab).await?;

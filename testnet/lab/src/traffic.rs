@@ -111,7 +111,7 @@ impl Ledger {
         };
         let Reader { since, counts, last } = &mut self.readers[reader];
         if since.is_none_or(|since| number < since) {
-            // From before the subscription: neighbours may repair that too, and nothing is promised.
+            // From before the subscription: nothing is promised of that, and it is no copy.
             return false;
         }
         counts.resize(self.sent.len(), 0);

@@ -15,7 +15,6 @@ use axum::{
 };
 use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
-use utoipa::IntoParams;
 
 pub(super) use self::kept::Kept;
 use self::lines::{LineError, Lines};
@@ -23,6 +22,8 @@ use super::{Api, Problem, Published, TopicEvent, Topics, node::keep_alive};
 
 /// Longest wait for neighbours that may be asked for.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// How long the rest of a body is read after its request has failed.
+const DISCARD: Duration = Duration::from_secs(1);
 
 /// The topics that the node has joined.
 #[utoipa::path(get, path = "/v1/topics", responses(
@@ -34,20 +35,17 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Topics>, Problem
 }
 
 /// When to publish.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct When {
-    /// Wait until so many connected nodes read the topic.
-    #[serde(default)]
     wait_neighbours: usize,
-    /// Seconds to wait for them, 3600 at most.
-    #[serde(default = "thirty")]
     timeout_seconds: f64,
 }
 
-fn thirty() -> f64 {
-    30.0
+impl Default for When {
+    fn default() -> Self {
+        Self { wait_neighbours: 0, timeout_seconds: 30.0 }
+    }
 }
 
 /// Publishes messages.
@@ -59,7 +57,13 @@ fn thirty() -> f64 {
 ///
 /// The topic is joined by this, and stays joined: of the topics used here the 32 used last.
 #[utoipa::path(post, path = "/v1/topics/{name}/messages",
-    params(("name" = String, Path, description = "The topic's name, 1 to 255 bytes.")),
+    params(
+        ("name" = String, Path, description = "The topic's name, 1 to 255 bytes."),
+        ("wait_neighbours" = Option<usize>, Query,
+            description = "Wait until so many connected nodes read the topic; 0 by default."),
+        ("timeout_seconds" = Option<f64>, Query,
+            description = "Seconds to wait for them: 30 by default, 3600 at most."),
+    ),
     request_body(
         description = "One message as text, or one JSON string on each line.",
         content((String = "text/plain"), (String = "application/x-ndjson")),
@@ -188,6 +192,10 @@ async fn publish_lines(
         () = stopping.wait() => Err(stopping_now()),
         result = publishing => result,
     };
+    if result.is_err() {
+        // A client that is still sending would find the connection broken, and not read why.
+        let _ = tokio::time::timeout(DISCARD, lines.discard()).await;
+    }
     result.map(|()| published).map_err(|problem| problem.published(published))
 }
 

@@ -24,10 +24,10 @@ pub(crate) fn config(common: &Common, command: &Config) -> anyhow::Result<()> {
     if matches!(command, Config::Show) {
         return show(common, &loaded);
     }
-    match &loaded.file {
-        Some(file) => eprintln!("{} and the environment are fine", file.display()),
-        None => eprintln!("there is no config file, and the environment is fine"),
-    }
+    output::note(&match &loaded.file {
+        Some(file) => format!("{} and the environment are fine", file.display()),
+        None => "there is no config file, and the environment is fine".to_owned(),
+    });
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     api::{self, Stopping},
     client::ApiFile,
-    config::{Log, LogFormat, Settings},
+    config::{Log, LogFormat, Settings, default_data},
     output,
 };
 
@@ -88,6 +88,8 @@ fn start_log(log: &Log) {
     let log_lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&log.filter))
         .with_writer(io::stderr)
+        // Said on the very stream that failed: it would end the program.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal() && !output::no_color());
     match log.format {
         LogFormat::Human => log_lines.init(),
@@ -143,7 +145,11 @@ async fn greet(node: &Node, settings: &Settings, file: &ApiFile) -> anyhow::Resu
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let addresses = addresses.join("\n           ");
     let (peer, mesh, api, data) = (node.id(), &settings.mesh, &file.api, settings.data.display());
-    eprintln!(
+    let program = match default_data().is_some_and(|default| default == settings.data) {
+        true => "aether".to_owned(),
+        false => format!("aether --data {data}"),
+    };
+    output::note(&format!(
         "\n\
          peer       {peer}\n\
          mesh       {mesh}\n\
@@ -151,11 +157,11 @@ async fn greet(node: &Node, settings: &Settings, file: &ApiFile) -> anyhow::Resu
          interface  {api}\n\
          data       {data}\n\
          \n\
-         try        aether --data {data} status\n\
-         \x20          aether --data {data} topic subscribe greetings\n\
-         \x20          echo hello | aether --data {data} topic publish greetings\n\
+         try        {program} status\n\
+         \x20          {program} topic subscribe greetings\n\
+         \x20          echo hello | {program} topic publish greetings\n\
          stop       Ctrl-C\n"
-    );
+    ));
     Ok(())
 }
 

@@ -44,7 +44,7 @@ pub(crate) async fn peers(common: &Common, remote: &Remote) -> anyhow::Result<()
         return Ok(output::json(&peers)?);
     }
     if peers.is_empty() {
-        eprintln!("no peers yet");
+        output::note("no peers yet");
         return Ok(());
     }
     let header = ["PEER", "STATE", "LINK", "LATENCY", "SEEN", "SCORE", "ROLES", "AGENT", "ADDRESS"];

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::Connected;
 use crate::{
     api::TopicEvent,
-    cli::{Common, Output, TimedOut, Topic},
+    cli::{Common, NoNode, Output, TimedOut, Topic},
     client::Events,
     output,
 };
@@ -27,8 +27,10 @@ pub(crate) async fn topic(common: &Common, command: Topic) -> anyhow::Result<()>
         }
     };
     tokio::select! {
-        result = work => result,
+        // The signal comes first, so that it is caught before the work begins.
+        biased;
         _ = tokio::signal::ctrl_c() => Ok(()),
+        result = work => result,
     }
 }
 
@@ -48,11 +50,13 @@ async fn publish(
         return Ok(output::json(&published)?);
     }
     match published.neighbours {
-        0 => eprintln!(
+        0 => output::note(&format!(
             "{} published; nobody reads {name} yet, so the node keeps them until somebody does",
             published.published
-        ),
-        readers => eprintln!("{} published to {readers} neighbours", published.published),
+        )),
+        readers => {
+            output::note(&format!("{} published to {readers} neighbours", published.published));
+        }
     }
     Ok(())
 }
@@ -65,7 +69,7 @@ async fn subscribe(
     timeout: Option<Duration>,
 ) -> anyhow::Result<()> {
     let events = node.explain(node.client.subscribe(name).await)?;
-    eprintln!("subscribed to {name}");
+    output::note(&format!("subscribed to {name}"));
     let Some(timeout) = timeout else { return print(events, form, count).await };
     match tokio::time::timeout(timeout, print(events, form, count)).await {
         Ok(result) => result,
@@ -82,15 +86,16 @@ async fn print(
     let mut left = count;
     while left != Some(0) {
         let Some(event) = events.next().await else {
-            anyhow::bail!("the node has stopped");
+            return Err(NoNode("the node has stopped".to_owned()).into());
         };
         let event = event?;
         match (&event, form) {
             (event, Output::Json) => output::line(&serde_json::to_string(event)?)?,
             (TopicEvent::Message { value, .. }, _) => output::line(&output::plain(value))?,
-            (TopicEvent::Missed { count }, _) => eprintln!("missed {count} messages"),
+            (TopicEvent::Missed { count }, _) => output::note(&format!("missed {count} messages")),
             (TopicEvent::Undecodable { author, error, .. }, _) => {
-                eprintln!("a message of {author} is no text: {}", output::plain(error));
+                let error = output::plain(error);
+                output::note(&format!("a message of {author} is no text: {error}"));
             }
         }
         if matches!(event, TopicEvent::Message { .. }) {

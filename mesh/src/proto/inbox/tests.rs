@@ -671,6 +671,20 @@ fn an_author_is_told_how_far_it_is_settled_now_and_then() {
 }
 
 #[test]
+fn a_timeout_for_something_else_brings_no_report_forward() {
+    let mut fixture = Fixture::with_neighbours(Config::default());
+    fixture.neighbour(AUTHOR);
+    for number in 1..=4 {
+        fixture.gossip(ALICE, &envelope(AUTHOR, number));
+        fixture.pass_ms(4);
+        fixture.handle(Input::Timeout);
+    }
+    assert_eq!(fixture.told(), []);
+    fixture.pass_ms(4);
+    assert_eq!(fixture.told(), [(peer(AUTHOR), vec![tip(AUTHOR, LIFE, 5)])]);
+}
+
+#[test]
 fn who_is_no_neighbour_gets_no_report() {
     let mut fixture = Fixture::with_neighbours(Config::default());
     fixture.gossip(ALICE, &envelope(AUTHOR, 1));
@@ -811,4 +825,28 @@ fn no_input_of_a_remote_is_answered_beyond_the_bounds() {
     fixture.verifies = false;
     fixture.have(ALICE, &many);
     assert_eq!(fixture.verified(), MAX_ENTRIES);
+}
+
+#[test]
+fn a_large_envelope_is_delivered_at_once_and_forwarded_a_moment_later() {
+    let config = Config { hold_above: 100, ..Config::default() };
+    let hold = config.forward_hold;
+    let (author, from) = (SecretKey::from_bytes([2; 32]), PublicKey::from_bytes([3; 32]));
+    let mesh = aether_core::Genesis::open("hold").unwrap().mesh_id();
+    let topic = TopicId::new(&mesh, "t");
+    let mut inbox = Inbox::new(config, PublicKey::from_bytes([1; 32]), 1, 0);
+    let now = Time::from_millis(1000);
+    inbox.handle(now, Input::Subscribe { topic, wall: 1 });
+    let header = crate::proto::envelope::Header { incarnation: 1, number: 1, first: 1, time: 1 };
+    let envelope = Envelope::seal(&author, &mesh, &topic, header, &[0x18, 0x2a]);
+    assert!(envelope.bytes().len() >= 100);
+    let origin = Origin::Gossip { id: [7; 20], from };
+    let verified = Input::Verified { topic, envelope: envelope.clone(), origin, valid: true };
+    inbox.handle(now, verified);
+    let delivered = Output::Deliver { topic, envelope, missed: 0 };
+    assert_eq!(std::iter::from_fn(|| inbox.poll_output()).collect::<Vec<_>>(), [delivered]);
+    assert_eq!(inbox.poll_timeout(), Some(now + hold));
+    inbox.handle(now + hold, Input::Timeout);
+    let verdict = Output::Verdict { id: [7; 20], from, verdict: Verdict::Accept };
+    assert_eq!(inbox.poll_output(), Some(verdict));
 }

@@ -10,8 +10,7 @@ use crate::{
 
 const STAGE: &str = "publish";
 
-/// Lines per node. A few more than fit the latency of one envelope, and with 50 nodes a quarter of
-/// a million deliveries.
+/// Lines per node; with 50 nodes these are a quarter of a million deliveries.
 const LINES: usize = 100;
 
 /// Messages that are timed one by one.

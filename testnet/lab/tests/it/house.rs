@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 
-pub fn workspace() -> Metadata {
+pub(crate) fn workspace() -> Metadata {
     let mut command = MetadataCommand::new();
     command.cargo_path(env!("CARGO")).current_dir(env!("CARGO_MANIFEST_DIR"));
     command.no_deps().exec().expect("cargo metadata works on the workspace")
@@ -167,6 +167,6 @@ fn a_version_of_its_own_is_found() {
 }
 
 /// The folder that all members are in.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     workspace().workspace_root.into()
 }

@@ -28,8 +28,8 @@ fn sources() -> Vec<PathBuf> {
 
 fn collect(path: &Path, files: &mut Vec<PathBuf>) {
     if path.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            collect(&entry.unwrap().path(), files);
+        for entry in fs::read_dir(path).expect("a folder can be read") {
+            collect(&entry.expect("a folder can be read").path(), files);
         }
     } else if path.extension().is_some_and(|extension| extension == "rs") && path.is_file() {
         files.push(path.to_owned());
@@ -40,14 +40,18 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 fn all_keep(rule: fn(&Path, &str) -> Vec<String>) {
     let mut wrong = Vec::new();
     for file in sources() {
-        let text = fs::read_to_string(&file).unwrap();
+        let text = fs::read_to_string(&file).expect("source can be read");
         wrong.extend(rule(&file, &text).into_iter().map(|w| format!("{}:{w}", file.display())));
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 fn wide_lines(_: &Path, text: &str) -> Vec<String> {
-    let wide = text.lines().enumerate().filter(|(_, line)| line.chars().count() > MAX_COLUMNS);
+    // A row of a table in the docs can't be broken.
+    let is_row =
+        |line: &str| ["//! |", "/// |"].iter().any(|row| line.trim_start().starts_with(row));
+    let is_wide = |line: &str| line.chars().count() > MAX_COLUMNS && !is_row(line);
+    let wide = text.lines().enumerate().filter(|(_, line)| is_wide(line));
     wide.map(|(at, _)| format!("{} has more than {MAX_COLUMNS} columns", at + 1)).collect()
 }
 
@@ -118,17 +122,18 @@ fn what_breaks_the_rules_is_found() {
     let line = |columns| "ä".repeat(columns);
     assert_eq!(wide_lines(file, &line(MAX_COLUMNS)).len(), 0);
     assert_eq!(wide_lines(file, &line(MAX_COLUMNS + 1)).len(), 1);
+    assert_eq!(wide_lines(file, &format!("//! | {} |", line(MAX_COLUMNS))).len(), 0);
 
     let function = |body: usize| {
-        let signature = "    pub(crate) async fn f<T>(\n        x: T,\n    ) -> u8\n    where\n        \
-                         T: X,\n    {\n";
+        let signature = "    pub(crate) async fn f(\n        x: X,\n        y: Y,\n        z: Z,\n    \
+                         ) -> u8 {\n";
         format!(
             "trait A {{\n    fn g(&self);\n}}\n{signature}{}    }}\n",
             "        1;\n".repeat(body)
         )
     };
-    assert_eq!(long_functions(file, &function(MAX_FUNCTION - 7)).len(), 0);
-    let found = long_functions(file, &function(MAX_FUNCTION - 6));
+    assert_eq!(long_functions(file, &function(MAX_FUNCTION - 6)).len(), 0);
+    let found = long_functions(file, &function(MAX_FUNCTION - 5));
     assert_eq!(found, ["4 f has 71 lines, over 70"]);
 
     let impure = "use std::{collections::HashMap, time::Instant}; // tokio\nlet instant = 1;\n";

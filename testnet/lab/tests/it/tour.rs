@@ -90,13 +90,14 @@ struct Own(Child, tempfile::TempDir);
 
 impl Own {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder can be made");
         let input = folder.path().join("input");
-        fs::write(&input, "line\n").unwrap();
+        fs::write(&input, "line\n").expect("a file can be written");
         let mut command = Command::new(LEASH);
         command.args(["--nodes", "2", "--keep", "--stages", "form", "--input"]).arg(input);
         command.arg("--aether").arg(aether()).arg("--data").arg(folder.path().join("data"));
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child =
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the lab starts");
         Self(child, folder)
     }
 
@@ -108,8 +109,12 @@ impl Own {
             let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
             u32::try_from(value["pid"].as_u64()?).ok()
         };
-        until("two nodes to run", || pid("node0").is_some() && pid("node1").is_some());
-        [pid("node0").unwrap(), pid("node1").unwrap()]
+        let mut pids = None;
+        until("two nodes to run", || {
+            pids = pid("node0").zip(pid("node1"));
+            pids.is_some()
+        });
+        pids.map(|(one, other)| [one, other]).expect("both run")
     }
 }
 

@@ -60,6 +60,11 @@ impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Lines<S> {
         }
     }
 
+    /// Reads on to the end, and keeps nothing.
+    pub(super) async fn discard(&mut self) {
+        while let Some(Ok(_)) = self.body.next().await {}
+    }
+
     /// Takes a line that is whole, or at the end the rest.
     fn cut(&mut self) -> Option<Bytes> {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
