@@ -19,7 +19,7 @@ const FORMING: Duration = Duration::from_secs(60);
 
 /// Gossipsub's `mesh_n_low`: with fewer neighbours than these a node still looks for more; with as
 /// many it is content.
-const MESH_DEGREE: usize = 5;
+const MESH_LOW: usize = 5;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ pub(crate) trait Cluster: Sized {
 
 /// How many neighbours each node must have in its gossip mesh before the measurement.
 fn enough_neighbours(nodes: usize) -> usize {
-    MESH_DEGREE.min(nodes.saturating_sub(1))
+    MESH_LOW.min(nodes.saturating_sub(1))
 }
 
 /// Waits until a condition holds.

@@ -832,12 +832,12 @@ fn a_large_envelope_is_delivered_at_once_and_forwarded_a_moment_later() {
     let config = Config { hold_above: 100, ..Config::default() };
     let hold = config.forward_hold;
     let (author, from) = (SecretKey::from_bytes([2; 32]), PublicKey::from_bytes([3; 32]));
-    let mesh = aether_core::Genesis::open("hold").unwrap().mesh_id();
+    let mesh = Genesis::open("hold").unwrap().mesh_id();
     let topic = TopicId::new(&mesh, "t");
     let mut inbox = Inbox::new(config, PublicKey::from_bytes([1; 32]), 1, 0);
     let now = Time::from_millis(1000);
     inbox.handle(now, Input::Subscribe { topic, wall: 1 });
-    let header = crate::proto::envelope::Header { incarnation: 1, number: 1, first: 1, time: 1 };
+    let header = Header { incarnation: 1, number: 1, first: 1, time: 1 };
     let envelope = Envelope::seal(&author, &mesh, &topic, header, &[0x18, 0x2a]);
     assert!(envelope.bytes().len() >= 100);
     let origin = Origin::Gossip { id: [7; 20], from };
