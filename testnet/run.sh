@@ -5,7 +5,12 @@
 #                  [--stages form,publish,restart,churn] [--data FOLDER]
 #
 # AETHER_PROFILE names the cargo profile: dev, which the tests build anyway, unless given.
+# AETHER_BUILT names a folder where both programs are built already, so that nothing is built.
 set -euo pipefail
+
+if [ -n "${AETHER_BUILT:-}" ]; then
+    exec "$AETHER_BUILT/aether-lab" --aether "$AETHER_BUILT/aether" "$@"
+fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 profile=${AETHER_PROFILE:-dev}

@@ -2,11 +2,11 @@
 //!
 //! - `Anonymous` with `validate_messages`: Aether's envelope is signed, and the inbox gives the
 //!   verdict. The message id is [`gossip_id`](crate::proto::envelope::gossip_id).
-//! - `max_transmit_size` is far above the largest envelope. Gossipsub compares it with the whole read
-//!   buffer, which grows in steps of 8 KiB, so a burst just under it breaks the stream; and what it
-//!   refuses it refuses in silence. So it lets more through, and the inbox refuses what is too large
-//!   with a fault that counts. A frame that is larger still ends its sender's gossip on that
-//!   connection: gossipsub closes the stream, and a sender like itself never opens another.
+//! - `max_transmit_size` is far above the largest envelope. Gossipsub compares it with the whole
+//!   read buffer, which grows in steps of 8 KiB, so a burst just under it breaks the stream; and
+//!   what it refuses it refuses in silence. So it lets more through, and the inbox refuses what is
+//!   too large with a fault that counts. A frame that is larger still ends its sender's gossip on
+//!   that connection: gossipsub closes the stream, and a sender like itself never opens another.
 //! - IHAVE is cut to 700 ids: gossipsub refuses control messages above 16 KiB, and its default of
 //!   5000 ids is larger than that.
 //! - The queue to a peer is counted in messages: 256 of them are 16 MiB at most.
@@ -28,7 +28,7 @@ use crate::{
     proto::envelope::{MAX_PAYLOAD, OVERHEAD, gossip_id},
 };
 
-/// Largest message that gossipsub lets through: see the module. Also what one peer can make it buffer.
+/// Largest message that gossipsub lets through: see the module. One peer can make it buffer that.
 const MAX_TRANSMIT: usize = 256 * 1024;
 const _: () = assert!(MAX_TRANSMIT >= MAX_PAYLOAD + OVERHEAD + 9 * 1024);
 

@@ -145,11 +145,11 @@ impl Members {
                 roster::Output::Joined(card) => {
                     tracing::info!(peer = %peer_id(&card.peer()), "member joined");
                     let _ = self.events.send(MemberEvent::Joined(peer_id(&card.peer())));
-                    commands.push(found(card));
+                    commands.push(news(card));
                 }
                 roster::Output::Updated(card) => {
                     let _ = self.events.send(MemberEvent::Updated(peer_id(&card.peer())));
-                    commands.push(found(card));
+                    commands.push(news(card));
                 }
                 roster::Output::Left { peer, farewell } => {
                     let peer = peer_id(&peer);
@@ -192,8 +192,9 @@ impl Members {
     }
 }
 
-fn found(card: Card) -> Command {
-    Command::Found { peer: card.peer(), addresses: card.profile.addresses }
+fn news(card: Card) -> Command {
+    let (peer, life) = (card.peer(), card.life);
+    Command::Card { peer, life, addresses: card.profile.addresses }
 }
 
 fn input(event: RosterEvent) -> roster::Input {

@@ -55,22 +55,53 @@ const TICK: Duration = Duration::from_millis(500);
 const ASK_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a second connection to one peer may live before one of the two is closed.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Peers whose life is remembered.
+const MAX_LIVES: usize = 4096;
 /// How long a shutdown waits for the last frames to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// What the network is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Join { topic: TopicId },
-    Leave { topic: TopicId },
-    Publish { topic: TopicId, number: u64, envelope: Bytes },
-    Verdict { id: [u8; 20], from: PublicKey, verdict: Verdict },
-    Send { to: PublicKey, frame: Frame },
-    Penalize { peer: PublicKey, fault: Fault },
-    Found { peer: PublicKey, addresses: Vec<String> },
-    Dial { address: Multiaddr },
-    Status { reply: oneshot::Sender<NetworkStatus> },
-    Shutdown { reply: oneshot::Sender<()> },
+    Join {
+        topic: TopicId,
+    },
+    Leave {
+        topic: TopicId,
+    },
+    Publish {
+        topic: TopicId,
+        number: u64,
+        envelope: Bytes,
+    },
+    Verdict {
+        id: [u8; 20],
+        from: PublicKey,
+        verdict: Verdict,
+    },
+    Send {
+        to: PublicKey,
+        frame: Frame,
+    },
+    Penalize {
+        peer: PublicKey,
+        fault: Fault,
+    },
+    /// A member's card, which may be news.
+    Card {
+        peer: PublicKey,
+        life: u64,
+        addresses: Vec<String>,
+    },
+    Dial {
+        address: Multiaddr,
+    },
+    Status {
+        reply: oneshot::Sender<NetworkStatus>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// What the topics driver is told.
@@ -118,6 +149,8 @@ pub(crate) struct Network {
     found: (mpsc::Sender<Vec<Multiaddr>>, mpsc::Receiver<Vec<Multiaddr>>),
     budget: Budget,
     peers: BTreeMap<PeerId, Peer>,
+    /// The newest life of each peer that we heard of, at most [`MAX_LIVES`].
+    lives: BTreeMap<PeerId, u64>,
     topics: BTreeMap<TopicHash, TopicId>,
     to_topics: mpsc::Sender<TopicsEvent>,
     to_roster: mpsc::Sender<RosterEvent>,
@@ -182,6 +215,7 @@ impl Network {
             found: mpsc::channel(16),
             budget,
             peers: BTreeMap::new(),
+            lives: BTreeMap::new(),
             topics: BTreeMap::new(),
             to_topics,
             to_roster,
@@ -265,7 +299,7 @@ impl Network {
             Command::Verdict { id, from, verdict } => self.report(id, from, verdict),
             Command::Send { to, frame } => self.send(to, &frame),
             Command::Penalize { peer, fault } => self.penalize(peer, fault),
-            Command::Found { peer, addresses } => self.on_card(peer, addresses),
+            Command::Card { peer, life, addresses } => self.on_card(peer, life, addresses),
             Command::Dial { address } => {
                 self.dialer.seed(address);
                 self.dial();
@@ -453,8 +487,9 @@ impl Network {
         discovery::reach(address) >= least
     }
 
-    fn on_card(&mut self, peer: PublicKey, addresses: Vec<String>) {
+    fn on_card(&mut self, peer: PublicKey, life: u64, addresses: Vec<String>) {
         let peer = peer_id(&peer);
+        self.begin_anew(peer, life);
         for address in addresses {
             if let Ok(address) = address.parse()
                 && self.is_useful(&address)
@@ -463,6 +498,22 @@ impl Network {
             }
         }
         self.dial();
+    }
+
+    /// A peer that was killed and is back connects before QUIC has given up on its former life.
+    /// Gossipsub greets a peer on its first connection only, so the new life would never hear what
+    /// we subscribe to: all connections are closed, and the next one is a first one.
+    fn begin_anew(&mut self, peer: PeerId, life: u64) {
+        let before = self.lives.insert(peer, life);
+        if self.lives.len() > MAX_LIVES {
+            self.lives.pop_first();
+        }
+        let reborn = before.is_some_and(|before| before < life);
+        let connections = self.peers.get(&peer).map_or(0, |peer| peer.connections.len());
+        if reborn && connections > 1 {
+            tracing::debug!(%peer, "closed: it has begun a new life; the next connection is fresh");
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     fn on_resolved(&mut self, addresses: Vec<Multiaddr>) {

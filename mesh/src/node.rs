@@ -9,7 +9,7 @@ use std::{
 
 use aether_core::{Genesis, GenesisError, MeshId, SecretKey, wire::Reader};
 use aether_store::{Batch, Durability, Options, Store};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::BoxFuture};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
     core::transport::ListenerId,
@@ -363,8 +363,7 @@ impl Builder {
         let (store, life) = tokio::task::spawn_blocking(move || open_store(&storage))
             .await
             .map_err(std::io::Error::other)??;
-        // Boxed: it is large, and every program's own future would hold it.
-        Box::pin(start(config, key, store, life)).await
+        start(config, key, store, life).await
     }
 }
 
@@ -394,7 +393,18 @@ fn open_store(config: &Config) -> Result<(Store, u64), SpawnError> {
     Ok((store, life))
 }
 
-async fn start(
+/// Starts the drivers. Boxed, so that the whole swarm is compiled here, once, and not again in each
+/// program that starts a node.
+fn start(
+    config: Config,
+    key: SecretKey,
+    store: Store,
+    life: u64,
+) -> BoxFuture<'static, Result<Node, SpawnError>> {
+    Box::pin(start_here(config, key, store, life))
+}
+
+async fn start_here(
     config: Config,
     key: SecretKey,
     store: Store,
@@ -486,7 +496,7 @@ async fn start(
 }
 
 /// libp2p's TCP listeners share a port with whoever listens there already (`SO_REUSEPORT`, for hole
-/// punching), and half the connections would go astray in silence: so a port is tried without first.
+/// punching), and half the connections would go astray in silence: a port is tried without first.
 fn refuse_taken_port(address: &Multiaddr) -> std::io::Result<()> {
     use libp2p::multiaddr::Protocol;
     let mut parts = address.iter();

@@ -3,8 +3,10 @@
 #
 # Needs Node.js 20.19 or later with npm, and cargo. Exits with 0 if both understood each other, 77
 # if there is no suitable Node.js, another number if something is wrong. All traffic is on loopback,
-# apart from what npm and cargo fetch.
+# apart from what npm and cargo fetch. AETHER_BUILT names a folder where the Rust side is built
+# already, so that it isn't built here.
 set -eu
+built=${AETHER_BUILT:+$(cd "$AETHER_BUILT" && pwd)}
 cd "$(dirname "$0")"
 
 suitable='const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'
@@ -16,8 +18,11 @@ fi
 npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error >/dev/null
 node golden.mjs
 
-cargo build --quiet -p aether-mesh --example interop
-target=$(cargo metadata --format-version 1 --no-deps | node -p 'JSON.parse(fs.readFileSync(0)).target_directory')
+if [ -z "$built" ]; then
+    cargo build --quiet -p aether-mesh --example interop
+    target=$(cargo metadata --format-version 1 --no-deps | node -p 'JSON.parse(fs.readFileSync(0)).target_directory')
+    built=$target/debug
+fi
 
 scratch=$(mktemp -d)
 rust=
@@ -27,7 +32,7 @@ trap 'exit 130' INT TERM
 for transport in /tcp/0/ws /tcp/0; do
     # The Rust side's first line is its address. A pipe with a name lets us wait for it.
     mkfifo "$scratch/out"
-    "$target/debug/examples/interop" "/ip4/127.0.0.1$transport" >"$scratch/out" &
+    "$built/examples/interop" "/ip4/127.0.0.1$transport" >"$scratch/out" &
     rust=$!
     read -r address <"$scratch/out" || { echo "the Rust node did not start" >&2; exit 1; }
     rm "$scratch/out"

@@ -22,8 +22,8 @@
 //!    every `report_interval`: its outbox is paced by that.
 //! 6. **Lives.** A later incarnation replaces an earlier one; the earlier one is stale from then
 //!    on. What is sealed longer ago (or further ahead) than `max_age` by our clock is stale.
-//! 7. **Forwarding.** An envelope of `hold_above` bytes or more is delivered at once and forwarded a
-//!    moment later, after `forward_hold`: by then those neighbours that have it too have said so
+//! 7. **Forwarding.** An envelope of `hold_above` bytes or more is delivered at once and forwarded
+//!    a moment later, after `forward_hold`: by then those neighbours that have it too have said so
 //!    (gossipsub 1.2, IDONTWANT), and it isn't sent to them again.
 //! 8. **Bounds.** Streams, held bytes and cached bytes per topic are bounded; over the bound the
 //!    idlest stream is forgotten, the fullest gap given up, the oldest envelope dropped.

@@ -279,7 +279,7 @@ const NOTICED: Duration = Duration::from_secs(90);
 #[test]
 fn steady() {
     let runner = Runner::new(env!("CARGO_PKG_NAME"), "roster::steady");
-    runner.seeds(8).sometimes(&["suspicion refuted"]).run(|mut run| {
+    runner.seeds(16).regressions(&[950]).sometimes(&["suspicion refuted"]).run(|mut run| {
         let base = if run.draw.chance(0.5) { Limits::streams() } else { Limits::default() };
         let heals = Time::from_millis(120_000);
         let schedules = Vec::<Schedule>::new();
@@ -315,7 +315,7 @@ fn hostile() {
         "suspicion refuted",
     ];
     let runner = Runner::new(env!("CARGO_PKG_NAME"), "roster::hostile");
-    runner.seeds(12).sometimes(&demanded).run(|mut run| {
+    runner.seeds(24).regressions(&[134, 165]).sometimes(&demanded).run(|mut run| {
         let heals = Time::from_millis(60_000);
         let limits = Limits { nodes: 2..=8, heals, ..Limits::streams() };
         let lying = run.draw.chance(0.3);

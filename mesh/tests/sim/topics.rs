@@ -138,9 +138,10 @@ fn tightened(mut setup: Setup) -> Setup {
     setup.outbox.window = 8 * 1024;
     setup.outbox.max_batch = 4 * 1024;
     setup.outbox.max_handing = 2;
-    setup.budget.gossip = Rate { messages: 30, bytes: 256 * 1024, burst: 2.0 };
-    setup.budget.link = Rate { messages: 20, bytes: 256 * 1024, burst: 2.0 };
+    setup.budget.gossip = Rate { messages: 20, bytes: 256 * 1024, burst: 1.5 };
+    setup.budget.link = Rate { messages: 20, bytes: 256 * 1024, burst: 1.0 };
     setup.budget.max_points = 30.0;
+    setup.budget.max_peers = 3;
     setup.budget.ban = Duration::from_secs(10);
     setup
 }
@@ -326,7 +327,7 @@ fn hostile() {
         "topic waited for a reader",
     ];
     let runner = Runner::new(env!("CARGO_PKG_NAME"), "topics::hostile");
-    runner.seeds(24).sometimes(&demanded).run(|mut run| {
+    runner.seeds(40).sometimes(&demanded).run(|mut run| {
         let limits = if run.draw.chance(0.3) { Limits::streams() } else { Limits::default() };
         let heals = Time::from_millis(20_000);
         let limits = Limits { heals, ..limits };
@@ -348,7 +349,7 @@ fn hostile() {
 #[test]
 fn bad_network() {
     let runner = Runner::new(env!("CARGO_PKG_NAME"), "topics::bad_network");
-    runner.seeds(12).sometimes(&["envelope repaired by the link"]).run(|mut run| {
+    runner.seeds(20).sometimes(&["envelope repaired by the link"]).run(|mut run| {
         let heals = Time::from_millis(15_000);
         let limits = Limits { heals, schedules: Vec::<Schedule>::new(), ..Limits::default() };
         let lying = run.draw.chance(0.3);

@@ -143,6 +143,11 @@ impl Cluster {
         &self.nodes
     }
 
+    /// The program that a node is.
+    pub fn aether(&self) -> &Path {
+        &self.aether
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.nodes.len()

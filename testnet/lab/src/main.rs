@@ -143,11 +143,12 @@ async fn keep(lab: &Lab) -> Result<()> {
     let first = nodes.iter().find(running).context("no node is left to keep")?;
     let last = nodes.iter().rfind(running).context("no node is left to keep")?;
     let (one, other) = (first.api()?.url(), last.api()?.url());
+    let aether = lab.cluster.aether().display();
     println!("\nThe nodes run until Ctrl-C. In another terminal:\n");
-    println!("  aether status --api {one}");
-    println!("  aether peers --api {other}");
-    println!("  aether topic subscribe {TOPIC} --api {other}");
-    println!("  echo hello | aether topic publish {TOPIC} --api {one}");
+    println!("  {aether} status --api {one}");
+    println!("  {aether} peers --api {other}");
+    println!("  {aether} topic subscribe {TOPIC} --api {other}");
+    println!("  echo hello | {aether} topic publish {TOPIC} --api {one}");
     println!("  curl -N {other}/v1/topics/{TOPIC}/messages");
     if let Some(pid) = last.pid() {
         println!("  kill -9 {pid}    # and look at the peers again");

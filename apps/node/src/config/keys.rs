@@ -21,7 +21,7 @@ const fn key(name: &'static str, help: &'static str, example: &'static str) -> K
 pub const KEYS: &[Key] = &[
     key(
         "data",
-        "Folder of the node's key and memory. Default: $XDG_DATA_HOME/aether or ~/.local/share/aether.",
+        "Folder of key and memory. Default: $XDG_DATA_HOME/aether or ~/.local/share/aether.",
         "\"/var/lib/aether\"",
     ),
     key("preset", "Where the node lives: local (one machine), lan or internet.", "\"lan\""),
@@ -38,7 +38,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "network.seeds",
-        "Nodes to begin with, best with their peer ids. /dnsaddr/NAME is all that the name leads to.",
+        "Nodes to begin with, best with peer ids. /dnsaddr/NAME is all that the name leads to.",
         "[\"/ip4/192.0.2.1/udp/4001/quic-v1\"]",
     ),
     key(

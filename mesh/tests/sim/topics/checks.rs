@@ -59,12 +59,23 @@ struct Record {
 }
 
 /// The last delivery of one author's envelopes on one topic in one life of a reader.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Last {
     incarnation: u64,
     number: u64,
-    /// The first message that it doesn't hold.
-    next: u64,
+    /// The first message that it doesn't hold; none if there was no delivery.
+    next: Option<u64>,
+}
+
+/// Every message between two deliveries is told as missed. Before the first delivery some may be
+/// that lie between envelopes from before the subscription.
+fn counted(before: Last, told: &Told, missed: u64) -> Result<(), String> {
+    let lacking = told.first.saturating_sub(before.next.unwrap_or(1));
+    let exact = before.next.is_some() && told.number > LOOKBACK;
+    if missed == lacking || missed < lacking && !exact {
+        return Ok(());
+    }
+    Err(format!("told of {missed} missed messages before {told:?}, after {before:?}"))
 }
 
 #[derive(Debug)]
@@ -85,11 +96,13 @@ impl Book {
             match event {
                 Event::Published(told) => self.published(world.now(), told)?,
                 Event::Delivered(told, missed) => {
-                    // A liar may sign whatever it likes, but nobody else in its name.
+                    let before = self.in_order((*node, world.life(*node)), told)?;
+                    // A liar may sign and number whatever it likes.
                     if Some(told.author) != self.liar {
                         self.genuine(*node, told)?;
+                        counted(before, told, *missed)
+                            .map_err(|error| format!("{node}: {error}"))?;
                     }
-                    self.in_order((*node, world.life(*node)), told, *missed)?;
                 }
                 Event::Banned(_) => {}
             }
@@ -124,30 +137,16 @@ impl Book {
         }
     }
 
-    /// Lives and numbers only grow, and every message in between is told as missed.
-    fn in_order(
-        &mut self,
-        (reader, life): (NodeId, u32),
-        told: &Told,
-        missed: u64,
-    ) -> Result<(), String> {
+    /// Lives and numbers only grow. Answers what was delivered before in the same life.
+    fn in_order(&mut self, (reader, life): (NodeId, u32), told: &Told) -> Result<Last, String> {
         let key = (reader, life, told.topic, told.author);
-        let last = Last {
-            incarnation: told.incarnation,
-            number: told.number,
-            next: told.first + told.count,
-        };
-        let Some(before) = self.last.insert(key, last) else { return Ok(()) };
-        if (before.incarnation, before.number) >= (told.incarnation, told.number) {
+        let Told { incarnation, number, first, count, .. } = *told;
+        let last = Last { incarnation, number, next: Some(first + count) };
+        let before = self.last.insert(key, last).unwrap_or_default();
+        if (before.incarnation, before.number) >= (incarnation, number) {
             return Err(format!("{reader} delivers {told:?} after {before:?}"));
         }
-        let lacking = told.first.saturating_sub(before.next);
-        let whole = told.number > LOOKBACK && before.incarnation == told.incarnation;
-        if before.incarnation == told.incarnation && missed > lacking || whole && missed != lacking
-        {
-            return Err(format!("{reader} is told of {missed} before {told:?}, after {before:?}"));
-        }
-        Ok(())
+        Ok(if before.incarnation == incarnation { before } else { Last::default() })
     }
 
     /// What was published at or after a time and isn't delivered to all others of `readers`.
