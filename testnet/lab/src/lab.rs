@@ -17,7 +17,7 @@ use crate::{
     api::Peer,
     cluster::Cluster,
     report::{Report, float},
-    settled::{bare, components, wrong_members},
+    settled::{bare, both_ways, components, wrong_members},
     traffic::{Outcome, Traffic},
 };
 
@@ -225,16 +225,17 @@ impl Lab {
         peers.with_context(|| format!("node{node} doesn't tell its peers"))
     }
 
-    /// Pairs of nodes, lower first, of which one at least gossips to the other.
+    /// Pairs of nodes, lower first, that gossip to each other. One that is heard and not listened
+    /// to, or the other way round, is no pair.
     async fn gossip_graph(&self) -> Result<BTreeSet<(usize, usize)>> {
-        let mut edges = BTreeSet::new();
+        let mut ways = BTreeSet::new();
         for node in 0..self.nodes() {
             for peer in self.peers(node).await?.iter().filter(|peer| peer.meshes > Some(0)) {
                 let other = self.cluster.nodes().iter().position(|other| other.peer == peer.peer);
-                edges.extend(other.map(|other| (node.min(other), node.max(other))));
+                ways.extend(other.map(|other| (node, other)));
             }
         }
-        Ok(edges)
+        Ok(both_ways(&ways))
     }
 
     /// Asks again and again until `check` has nothing to say against it.

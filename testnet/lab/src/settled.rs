@@ -31,6 +31,12 @@ pub(crate) fn bare(address: &str) -> &str {
     address.split_once("/p2p/").map_or(address, |(bare, _)| bare)
 }
 
+/// The edges, lower end first, that go both ways.
+pub(crate) fn both_ways(ways: &BTreeSet<(usize, usize)>) -> BTreeSet<(usize, usize)> {
+    let is_edge = |(from, to): &&(usize, usize)| from < to && ways.contains(&(*to, *from));
+    ways.iter().filter(is_edge).copied().collect()
+}
+
 /// How many parts a graph of so many nodes has.
 pub(crate) fn components(nodes: usize, edges: &BTreeSet<(usize, usize)>) -> usize {
     let mut part: Vec<usize> = (0..nodes).collect();
@@ -51,6 +57,12 @@ mod tests {
         assert_eq!(components(4, &BTreeSet::new()), 4);
         assert_eq!(components(4, &[(0, 1), (2, 3)].into()), 2);
         assert_eq!(components(4, &[(0, 3), (1, 2), (1, 3)].into()), 1);
+    }
+
+    #[test]
+    fn a_way_without_a_way_back_is_no_edge() {
+        let ways = [(0, 1), (1, 0), (0, 2), (3, 2)].into();
+        assert_eq!(both_ways(&ways), [(0, 1)].into());
     }
 
     fn peer(name: &str, state: &str, port: u16) -> Peer {
