@@ -8,7 +8,7 @@
 //!
 //! - [`Protocol`] and [`Time`]: how a protocol decides without acting, so that the driver, the
 //!   simulator and the fuzzer run the very same code.
-//! - [`Hash`] and [`Hasher`]: 32 bytes of BLAKE3, always under a [`Domain`].
+//! - [`struct@Hash`] and [`Hasher`]: 32 bytes of BLAKE3, always under a [`Domain`].
 //! - [`SecretKey`], [`PublicKey`], [`Signature`]: identity and strict verification.
 //! - [`Genesis`] and [`MeshId`]: what makes two meshes different.
 //! - [`wire`]: bounded reading and writing of fixed layouts and CBOR.

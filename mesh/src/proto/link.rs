@@ -9,7 +9,7 @@
 //! | 0 | [`Tips`] | of these streams I hold everything below `next` |
 //! | 1 | [`Want`] | send me these envelopes |
 //! | 2 | [`Have`] | envelopes that you wanted |
-//! | 3 | roster | see [`roster::Message`](super::roster::Message) |
+//! | 3 | roster | see [`roster::Message`] |
 
 use aether_core::{
     Hash, PublicKey,
