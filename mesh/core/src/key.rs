@@ -1,9 +1,9 @@
 //! Ed25519 keys and the one signature rule of Aether.
 //!
-//! Every signature is over a [`struct@Hash`] of some [`Domain`](crate::Domain), so a signature made for
-//! one purpose is worthless for another. Every check is `verify_strict`: it refuses keys of small
-//! order and signatures that aren't canonical, so that all who check one signature agree (RFC 8032
-//! leaves room for verifiers to differ; see "Taming the many EdDSAs", eprint 2020/1244).
+//! Every signature is over a [`struct@Hash`] of some [`Domain`](crate::Domain), so a signature
+//! made for one purpose is worthless for another. Every check is `verify_strict`: it refuses keys
+//! of small order and signatures that aren't canonical, so that all who check one signature agree
+//! (RFC 8032 leaves room for verifiers to differ; see "Taming the many EdDSAs", eprint 2020/1244).
 
 use std::fmt;
 

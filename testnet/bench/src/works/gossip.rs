@@ -139,7 +139,8 @@ impl Bench {
             degree.map_or_else(|| "unknown".to_owned(), |degree| format!("{degree:.1}"))
         };
         format!(
-            "{NODES} nodes, one process, {}, signatures verified, not durable, mesh degree {} vs {}, {}",
+            "{NODES} nodes, one process, {}, signatures verified, not durable, \
+             mesh degree {} vs {}, {}",
             self.transport.describe(),
             degree(aether),
             degree(plain),
@@ -184,7 +185,8 @@ impl Runs {
                 let Sample { p50, lost, duplicates, .. } = sample;
                 let troubles = if sample.is_clean() { "" } else { " DOESN'T COUNT" };
                 eprintln!(
-                    "{speed:.0} deliveries/s, {p50:.2} ms, {lost} lost, {duplicates} twice{troubles}"
+                    "{speed:.0} deliveries/s, {p50:.2} ms, {lost} lost, \
+                     {duplicates} twice{troubles}"
                 );
                 self.samples.push(sample);
             }
