@@ -51,9 +51,10 @@ pub(crate) struct Metrics {
     pub(crate) served: Counter,
     pub(crate) missed: Counter,
     pub(crate) unread: Counter,
+    pub(crate) bans: Counter,
+    pub(crate) slow_peers: Counter,
     pub(crate) refused: Family<Reason, Counter>,
     pub(crate) faults: Family<Reason, Counter>,
-    pub(crate) bans: Counter,
     pub(crate) over_budget: Family<Reason, Counter>,
     pub(crate) dropped: Family<Reason, Counter>,
     pub(crate) members: Gauge,
@@ -62,97 +63,51 @@ pub(crate) struct Metrics {
     pub(crate) inbox_bytes: Gauge,
     pub(crate) outbox_bytes: Gauge,
     pub(crate) verify_seconds: Histogram,
-    pub(crate) slow_peers: Counter,
 }
 
 pub(crate) const REFUSED: [&str; 5] = ["duplicate", "stale", "forged", "malformed", "newer"];
 pub(crate) const DROPPED: [&str; 4] =
     ["gossip_queue", "link_queue", "command_queue", "roster_queue"];
+const VERIFY_BUCKETS: [f64; 9] = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 0.1];
 
 impl Metrics {
     pub(crate) fn new(registry: &mut Registry) -> Self {
-        let registry = registry.sub_registry_with_prefix("aether_mesh");
-        let mut counter = |name: &str, help: &str| {
-            let counter = Counter::default();
-            registry.register(name, help, counter.clone());
-            counter
+        let mut new = Registrar(registry.sub_registry_with_prefix("aether_mesh"));
+        let metrics = Self {
+            sealed: new.counter("envelopes_sealed", "Envelopes sealed by this node"),
+            published: new.counter("messages_published", "Messages sealed by this node"),
+            delivered_messages: new.counter("messages_delivered", "Messages given to subscribers"),
+            delivered_envelopes: new
+                .counter("envelopes_delivered", "Envelopes given to subscribers"),
+            repaired: new
+                .counter("envelopes_repaired", "Envelopes that came by repair, not gossip"),
+            served: new.counter("envelopes_served", "Envelopes given to neighbours that asked"),
+            missed: new.counter("messages_missed", "Messages given up after repair failed"),
+            unread: new
+                .counter("messages_unread", "Messages dropped because a subscriber was slow"),
+            bans: new.counter("bans", "Peers dropped for their faults"),
+            slow_peers: new.counter("slow_peers", "Reports of peers that gossip too slowly"),
+            refused: new.family(
+                "envelopes_refused",
+                "Envelopes not delivered, by reason",
+                &REFUSED,
+            ),
+            faults: new.family("faults", "Faults of peers, by kind", &Fault::ALL.map(Fault::name)),
+            over_budget: new.family(
+                "over_budget",
+                "Messages dropped because a peer sent too many",
+                &["gossip", "link"],
+            ),
+            dropped: new.family("dropped", "Events dropped because a queue was full", &DROPPED),
+            members: new.gauge("members", "Other members in the roster"),
+            peers: new.gauge("peers", "Peers connected"),
+            doubt: new.gauge("self_doubt", "How starved the node thinks it is, 0 to 8"),
+            inbox_bytes: new.bytes("inbox", "Envelopes held and cached"),
+            outbox_bytes: new.bytes("outbox", "Messages that wait to be sealed"),
+            verify_seconds: new.seconds("verify", "Time to verify one envelope", VERIFY_BUCKETS),
         };
-        let sealed = counter("envelopes_sealed", "Envelopes sealed by this node");
-        let published = counter("messages_published", "Messages sealed by this node");
-        let delivered_messages = counter("messages_delivered", "Messages given to subscribers");
-        let delivered_envelopes = counter("envelopes_delivered", "Envelopes given to subscribers");
-        let repaired = counter("envelopes_repaired", "Envelopes that came by repair, not gossip");
-        let served = counter("envelopes_served", "Envelopes given to neighbours that asked");
-        let missed = counter("messages_missed", "Messages given up after repair failed");
-        let unread = counter("messages_unread", "Messages dropped because a subscriber was slow");
-        let bans = counter("bans", "Peers dropped for their faults");
-        let slow_peers = counter("slow_peers", "Reports of peers that gossip too slowly");
-        let mut family = |name: &str, help: &str, reasons: &[&'static str]| {
-            let family = Family::<Reason, Counter>::default();
-            for reason in reasons {
-                // Counters start at 0, so that a rate over them is never missing.
-                let _ = family.get_or_create(&Reason { reason });
-            }
-            registry.register(name, help, family.clone());
-            family
-        };
-        let refused = family("envelopes_refused", "Envelopes not delivered, by reason", &REFUSED);
-        let fault_names = Fault::ALL.map(Fault::name);
-        let faults = family("faults", "Faults of peers, by kind", &fault_names);
-        let over_budget = family(
-            "over_budget",
-            "Messages dropped because a peer sent too many",
-            &["gossip", "link"],
-        );
-        let dropped = family("dropped", "Events dropped because a queue was full", &DROPPED);
-        let mut gauge = |name: &str, help: &str| {
-            let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
-        let members = gauge("members", "Other members in the roster");
-        let peers = gauge("peers", "Peers connected");
-        let doubt = gauge("self_doubt", "How starved the node thinks it is, 0 to 8");
-        let mut bytes = |name: &str, help: &str| {
-            let gauge = Gauge::default();
-            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
-            gauge
-        };
-        let inbox_bytes = bytes("inbox", "Envelopes held and cached");
-        let outbox_bytes = bytes("outbox", "Messages that wait to be sealed");
-        let buckets = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 0.1];
-        let verify_seconds = Histogram::new(buckets);
-        registry.register_with_unit(
-            "verify",
-            "Time to verify one envelope",
-            Unit::Seconds,
-            verify_seconds.clone(),
-        );
-        let build = Family::<Build, Gauge<i64, std::sync::atomic::AtomicI64>>::default();
-        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("build_info", "The release", build);
-        Self {
-            sealed,
-            published,
-            delivered_messages,
-            delivered_envelopes,
-            repaired,
-            served,
-            missed,
-            unread,
-            refused,
-            faults,
-            bans,
-            over_budget,
-            dropped,
-            members,
-            peers,
-            doubt,
-            inbox_bytes,
-            outbox_bytes,
-            verify_seconds,
-            slow_peers,
-        }
+        new.build_info();
+        metrics
     }
 
     pub(crate) fn drop_for(&self, reason: &'static str) {
@@ -161,6 +116,56 @@ impl Metrics {
 
     pub(crate) fn fault(&self, fault: Fault) {
         self.faults.get_or_create(&Reason { reason: fault.name() }).inc();
+    }
+}
+
+/// Makes metrics, each registered at once.
+struct Registrar<'a>(&'a mut Registry);
+
+impl Registrar<'_> {
+    fn counter(&mut self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.0.register(name, help, counter.clone());
+        counter
+    }
+
+    fn family(
+        &mut self,
+        name: &str,
+        help: &str,
+        reasons: &[&'static str],
+    ) -> Family<Reason, Counter> {
+        let family = Family::<Reason, Counter>::default();
+        for reason in reasons {
+            // Counters start at 0, so that a rate over them is never missing.
+            let _ = family.get_or_create(&Reason { reason });
+        }
+        self.0.register(name, help, family.clone());
+        family
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::default();
+        self.0.register(name, help, gauge.clone());
+        gauge
+    }
+
+    fn bytes(&mut self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::default();
+        self.0.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        gauge
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, buckets: [f64; 9]) -> Histogram {
+        let histogram = Histogram::new(buckets);
+        self.0.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        histogram
+    }
+
+    fn build_info(&mut self) {
+        let build = Family::<Build, Gauge<i64, std::sync::atomic::AtomicI64>>::default();
+        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        self.0.register("build_info", "The release", build);
     }
 }
 

@@ -16,6 +16,7 @@ use libp2p::{
     relay,
     swarm::{self, SwarmEvent},
 };
+use prometheus_client::registry::Registry;
 use rand::Rng as _;
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -404,6 +405,7 @@ fn start(
     Box::pin(start_here(config, key, store, life))
 }
 
+/// Sets up all that can fail, then runs the drivers.
 async fn start_here(
     config: Config,
     key: SecretKey,
@@ -411,34 +413,63 @@ async fn start_here(
     life: u64,
 ) -> Result<Node, SpawnError> {
     let clock = Clock::start();
-    let keypair = identity::keypair(&key);
-    let local = keypair.public().to_peer_id();
-    let mesh = config.genesis.mesh_id();
-    let mut registry = prometheus_client::registry::Registry::default();
-    let (relay_transport, relay_client) = relay::client::new(local);
-    let transport = transport::build(&keypair, relay_transport, &mut registry)?;
-    let behaviour = Behaviour::new(&config, &keypair, relay_client, &mut registry)?;
-    let own_metrics = Metrics::new(&mut registry);
+    let mut registry = Registry::default();
+    let mut swarm = build_swarm(&config, &key, &mut registry)?;
+    let metrics = Metrics::new(&mut registry);
     let libp2p_metrics = metrics::libp2p(&mut registry);
+    listen(&mut swarm, &config.listen).await?;
+    let dns = resolver(&config);
+    let book = Book::open(store).map_err(|error| SpawnError::Store {
+        path: config.data.clone().unwrap_or_default(),
+        source: error.into(),
+    })?;
+    let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, seed: seed() };
+    Ok(run(config, key, life, swarm, parts, registry))
+}
+
+fn build_swarm(
+    config: &Config,
+    key: &SecretKey,
+    registry: &mut Registry,
+) -> Result<Swarm<Behaviour>, SpawnError> {
+    let keypair = identity::keypair(key);
+    let local = keypair.public().to_peer_id();
+    let (relay_transport, relay_client) = relay::client::new(local);
+    let transport = transport::build(&keypair, relay_transport, registry)?;
+    let behaviour = Behaviour::new(config, &keypair, relay_client, registry)?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout())
         .with_smart_dial();
-    let mut swarm = Swarm::new(transport, behaviour, local, swarm_config);
-    listen(&mut swarm, &config.listen).await?;
+    Ok(Swarm::new(transport, behaviour, local, swarm_config))
+}
 
-    let dns = match Dns::new(config.dns_server) {
+fn resolver(config: &Config) -> Option<Dns> {
+    match Dns::new(config.dns_server) {
         Ok(dns) => Some(dns),
         Err(error) => {
             tracing::warn!(%error, "no DNS: names lead to no nodes");
             None
         }
-    };
-    let book = Book::open(store).map_err(|error| SpawnError::Store {
-        path: config.data.clone().unwrap_or_default(),
-        source: error.into(),
-    })?;
-    #[expect(clippy::disallowed_methods, reason = "the protocols' generators are seeded here")]
-    let seed = || rand::rng().next_u64();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the protocols' generators are seeded here")]
+fn seed() -> u64 {
+    rand::rng().next_u64()
+}
+
+/// Runs the drivers, and gives the handle that talks to them.
+fn run(
+    config: Config,
+    key: SecretKey,
+    life: u64,
+    swarm: Swarm<Behaviour>,
+    parts: network::Parts,
+    registry: Registry,
+) -> Node {
+    let (clock, metrics) = (parts.clock, parts.metrics.clone());
+    let local = *swarm.local_peer_id();
+    let mesh = config.genesis.mesh_id();
     let (network_tx, network_rx) = mpsc::channel(1024);
     let (topics_tx, topics_rx) = mpsc::channel(1024);
     let (members_tx, members_rx) = mpsc::channel(64);
@@ -446,21 +477,13 @@ async fn start_here(
     let (to_members, members_told) = mpsc::channel(512);
     let (member_events, _) = broadcast::channel(members::MAX_UNREAD);
 
-    let parts = network::Parts {
-        clock,
-        metrics: own_metrics.clone(),
-        libp2p_metrics,
-        book,
-        dns,
-        seed: seed(),
-    };
     let network = Network::new(swarm, config.clone(), parts, to_topics, to_members);
     let parts = topics::Parts {
         mesh,
         key: key.clone(),
         life,
         clock,
-        metrics: own_metrics.clone(),
+        metrics: metrics.clone(),
         network: network_tx.clone(),
         seed: seed(),
     };
@@ -469,7 +492,7 @@ async fn start_here(
     let members = Members {
         roster: Roster::new(config.roster.clone(), mesh, key.clone(), life, profile, seed()),
         clock,
-        metrics: own_metrics,
+        metrics,
         network: network_tx.clone(),
         events: member_events.clone(),
     };
@@ -492,7 +515,7 @@ async fn start_here(
         clock,
         drivers: Mutex::new(Some(drivers)),
     };
-    Ok(Node { inner: Arc::new(inner) })
+    Node { inner: Arc::new(inner) }
 }
 
 /// libp2p's TCP listeners share a port with whoever listens there already (`SO_REUSEPORT`, for hole

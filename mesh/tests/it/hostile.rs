@@ -13,7 +13,7 @@ use aether_mesh::{
 };
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder,
+    Multiaddr, PeerId, Swarm, SwarmBuilder,
     gossipsub::{self, IdentTopic, MessageAuthenticity, MessageId, ValidationMode},
     swarm::{NetworkBehaviour, SwarmEvent},
 };
@@ -49,71 +49,16 @@ impl Attacker {
 
     async fn start_over(transport: &str, target: &Node, topic: &str) -> Self {
         let topic = IdentTopic::new(TopicId::new(&target.mesh(), topic).gossip_name());
-        let mut swarm = SwarmBuilder::with_new_identity()
-            .with_tokio()
-            .with_tcp(
-                libp2p::tcp::Config::default().nodelay(true),
-                libp2p::noise::Config::new,
-                libp2p::yamux::Config::default,
-            )
-            .unwrap()
-            .with_quic()
-            .with_behaviour(|key| {
-                let config = gossipsub::ConfigBuilder::default()
-                    .validation_mode(ValidationMode::Anonymous)
-                    // An id of its own for each copy, so that it may say the same twice.
-                    .message_id_fn(|_| {
-                        static COPIES: AtomicU64 = AtomicU64::new(0);
-                        MessageId::from(COPIES.fetch_add(1, Ordering::Relaxed).to_string())
-                    })
-                    .max_transmit_size(1 << 20)
-                    .heartbeat_interval(Duration::from_millis(200))
-                    .build()
-                    .unwrap();
-                let gossip =
-                    gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap();
-                let identify = libp2p::identify::Config::new("/plain/1".into(), key.public());
-                Behaviour { gossip, identify: libp2p::identify::Behaviour::new(identify) }
-            })
-            .unwrap()
-            .with_swarm_config(|config| {
-                config.with_idle_connection_timeout(Duration::from_secs(3600))
-            })
-            .build();
+        let mut swarm = swarm();
         swarm.behaviour_mut().gossip.subscribe(&topic).unwrap();
         let addresses = target.addresses().await.unwrap();
         let address = addresses.iter().find(|address| address.to_string().contains(transport));
         let address: Multiaddr = address.unwrap().clone();
         swarm.dial(address).unwrap();
         let peer = *swarm.local_peer_id();
-        let (publish, mut to_publish) = mpsc::channel::<Vec<u8>>(64);
+        let (publish, to_publish) = mpsc::channel(64);
         let (tell, heard) = mpsc::channel(1024);
-        let task = tokio::spawn(async move {
-            loop {
-                let heard = tokio::select! {
-                    bytes = to_publish.recv() => {
-                        let Some(bytes) = bytes else { return };
-                        // Fails once nobody listens to it any more, which is the point.
-                        let _ = swarm.behaviour_mut().gossip.publish(topic.clone(), bytes);
-                        continue;
-                    }
-                    event = swarm.select_next_some() => match event {
-                        SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => match event {
-                            gossipsub::Event::Message { message, .. } => {
-                                Heard::Envelope(message.data)
-                            }
-                            gossipsub::Event::Subscribed { .. } => Heard::Subscribed,
-                            _ => continue,
-                        },
-                        SwarmEvent::ConnectionClosed { .. } => Heard::Closed,
-                        _ => continue,
-                    },
-                };
-                if tell.send(heard).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let task = tokio::spawn(run(swarm, topic, to_publish, tell));
         let mut attacker = Self { peer, publish, heard, task };
         within("the subscription", async {
             while !matches!(attacker.heard.recv().await, Some(Heard::Subscribed)) {}
@@ -148,6 +93,68 @@ impl Attacker {
 impl Drop for Attacker {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+fn swarm() -> Swarm<Behaviour> {
+    SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default().nodelay(true),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_quic()
+        .with_behaviour(|key| {
+            let config = gossipsub::ConfigBuilder::default()
+                .validation_mode(ValidationMode::Anonymous)
+                // An id of its own for each copy, so that it may say the same twice.
+                .message_id_fn(|_| {
+                    static COPIES: AtomicU64 = AtomicU64::new(0);
+                    MessageId::from(COPIES.fetch_add(1, Ordering::Relaxed).to_string())
+                })
+                .max_transmit_size(1 << 20)
+                .heartbeat_interval(Duration::from_millis(200))
+                .build()
+                .unwrap();
+            let gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap();
+            let identify = libp2p::identify::Config::new("/plain/1".into(), key.public());
+            Behaviour { gossip, identify: libp2p::identify::Behaviour::new(identify) }
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
+        .build()
+}
+
+/// Publishes what comes, and tells what is heard, while its attacker is there.
+async fn run(
+    mut swarm: Swarm<Behaviour>,
+    topic: IdentTopic,
+    mut to_publish: mpsc::Receiver<Vec<u8>>,
+    tell: mpsc::Sender<Heard>,
+) {
+    loop {
+        let heard = tokio::select! {
+            bytes = to_publish.recv() => {
+                let Some(bytes) = bytes else { return };
+                // Fails once nobody listens to it any more, which is the point.
+                let _ = swarm.behaviour_mut().gossip.publish(topic.clone(), bytes);
+                continue;
+            }
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => match event {
+                    gossipsub::Event::Message { message, .. } => Heard::Envelope(message.data),
+                    gossipsub::Event::Subscribed { .. } => Heard::Subscribed,
+                    _ => continue,
+                },
+                SwarmEvent::ConnectionClosed { .. } => Heard::Closed,
+                _ => continue,
+            },
+        };
+        if tell.send(heard).await.is_err() {
+            return;
+        }
     }
 }
 

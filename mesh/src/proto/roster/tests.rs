@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use aether_core::{Domain, Genesis, wire};
+use minicbor::{Encode, bytes::ByteArray};
 
 use super::*;
 
