@@ -38,7 +38,8 @@ pub struct Roles {
 }
 
 impl Roles {
-    pub(crate) fn names(self) -> Vec<String> {
+    /// The names of those that are set, as other nodes see them: `relay`, `rendezvous`.
+    pub fn names(self) -> Vec<String> {
         let relay = self.relay.then_some("relay");
         let rendezvous = self.rendezvous.then_some("rendezvous");
         relay.into_iter().chain(rendezvous).map(str::to_owned).collect()
@@ -179,8 +180,22 @@ impl Config {
         }
     }
 
-    /// Refuses settings that can't work together, with the reason.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Refuses settings that can't work. [`Builder::spawn`](crate::Builder::spawn) asks this first;
+    /// a program that reads settings from somewhere can ask it earlier, to say where the wrong one
+    /// stands.
+    ///
+    /// | field | what it must be |
+    /// |---|---|
+    /// | `rendezvous`, `relays` | addresses that end in `/p2p/<peer id>` |
+    /// | `outbox.max_batch` | from 1 to 65,536 bytes, the most that an envelope carries |
+    /// | `limits.max_outbox` | 65,536 bytes at least, or the largest message would never fit |
+    /// | `limits.max_topics` | from 1 to 100 |
+    ///
+    /// # Errors
+    ///
+    /// The first field that is wrong, by its name in the table, a colon, a space, and what is wrong
+    /// with it: `relays: /ip4/192.0.2.3/tcp/4001 must end in /p2p/<peer id>`.
+    pub fn check(&self) -> Result<(), String> {
         let without_peer = |address: &&Multiaddr| crate::discovery::split_peer((*address).clone());
         for (what, addresses) in [("rendezvous", &self.rendezvous), ("relays", &self.relays)] {
             if let Some(address) = addresses.iter().find(|a| without_peer(a).1.is_none()) {
@@ -214,11 +229,23 @@ mod tests {
 
     #[test]
     fn what_can_not_work_is_named() {
-        let mut config = Config::new(Preset::Local);
-        config.relays = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
-        assert!(config.check().unwrap_err().starts_with("relays:"));
-        let mut config = Config::new(Preset::Local);
-        config.outbox.max_batch = 100_000;
-        assert!(config.check().unwrap_err().starts_with("outbox.max_batch"));
+        type Change = fn(&mut Config);
+        fn without_peer() -> Vec<Multiaddr> {
+            vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()]
+        }
+        let changes: [(&str, Change); 6] = [
+            ("rendezvous: ", |config| config.rendezvous = without_peer()),
+            ("relays: ", |config| config.relays = without_peer()),
+            ("outbox.max_batch: ", |config| config.outbox.max_batch = 0),
+            ("outbox.max_batch: ", |config| config.outbox.max_batch = 100_000),
+            ("limits.max_outbox: ", |config| config.limits.max_outbox = 1000),
+            ("limits.max_topics: ", |config| config.limits.max_topics = 101),
+        ];
+        for (name, change) in changes {
+            let mut config = Config::new(Preset::Local);
+            change(&mut config);
+            let error = config.check().unwrap_err();
+            assert!(error.starts_with(name), "{error}");
+        }
     }
 }

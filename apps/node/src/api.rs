@@ -16,11 +16,17 @@ mod serve;
 mod topics;
 mod types;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aether_mesh::Node;
-use axum::{Router, extract::DefaultBodyLimit, extract::State, middleware};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    response::sse::{Event, KeepAlive, Sse},
+};
 use futures::{Stream, StreamExt as _};
+use serde::Serialize;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
@@ -39,6 +45,8 @@ pub use self::{
 const MAX_STREAMS: usize = 64;
 /// Bytes of a JSON body.
 const MAX_BODY: usize = 16 * 1024;
+/// How often an idle stream is told to be alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Tells when the program stops.
 #[derive(Clone, Debug)]
@@ -95,16 +103,25 @@ impl Api {
         })
     }
 
-    /// Ends a stream when the program stops, and holds its room until then.
-    fn until_stopped<S: Stream>(
+    /// Answers with events, each under its name, until the program stops or the client goes. The
+    /// stream holds its room until then.
+    fn events<S, T>(
         &self,
         permit: OwnedSemaphorePermit,
-        stream: S,
-    ) -> impl Stream<Item = S::Item> + use<S> {
+        events: S,
+    ) -> Sse<impl Stream<Item = Result<Event, axum::Error>> + use<S, T>>
+    where
+        S: Stream<Item = (&'static str, T)> + Send + 'static,
+        T: Serialize + 'static,
+    {
         let mut stopping = self.stopping();
-        stream.take_until(async move { stopping.wait().await }).inspect(move |_| {
+        let events = events.take_until(async move { stopping.wait().await });
+        let events = events.map(move |(name, event)| {
+            // Dropped with the stream, and not before.
             let _ = &permit;
-        })
+            Event::default().event(name).json_data(event)
+        });
+        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
     }
 }
 

@@ -18,6 +18,7 @@ use aether_mesh::{Builder, Config, Multiaddr};
 use figment::Figment;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::values::parse_address;
 pub use self::{
     keys::{KEYS, Key, default_file},
     layers::{Given, SettingsError},
@@ -107,10 +108,10 @@ pub struct Network {
     #[serde(deserialize_with = "values::some_word")]
     pub mdns: Option<bool>,
     /// Rendezvous nodes.
-    #[serde(deserialize_with = "values::addresses_of_peers")]
+    #[serde(deserialize_with = "values::addresses")]
     pub rendezvous: Vec<Multiaddr>,
     /// Relays.
-    #[serde(deserialize_with = "values::addresses_of_peers")]
+    #[serde(deserialize_with = "values::addresses")]
     pub relays: Vec<Multiaddr>,
     /// Peers to look for.
     #[serde(deserialize_with = "values::some_word")]
@@ -199,6 +200,16 @@ impl Loaded {
             None => "default".to_owned(),
         }
     }
+
+    /// Refuses what the node would refuse, here where it is known who said it.
+    fn check(&self) -> Result<(), SettingsError> {
+        self.settings.config().check().map_err(|error| {
+            // The field that it names first is a key of this section.
+            let (field, message) = error.split_once(": ").unwrap_or(("", error.as_str()));
+            let key = format!("network.{field}");
+            SettingsError::Value { origin: self.origin(&key), key, message: message.to_owned() }
+        })
+    }
 }
 
 /// Reads the file, the environment and what flags gave, in this order.
@@ -227,7 +238,9 @@ pub fn load(
     if settings.data.as_os_str().is_empty() {
         settings.data = default_data().ok_or(SettingsError::NoHome)?;
     }
-    Ok(Loaded { settings, file, figment })
+    let loaded = Loaded { settings, file, figment };
+    loaded.check()?;
+    Ok(loaded)
 }
 
 /// `$XDG_CONFIG_HOME/aether/config.toml`, or under `~/.config`.
@@ -250,6 +263,11 @@ fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
 impl Settings {
     /// The node that these settings describe, ready to be spawned.
     pub fn builder(&self) -> Builder {
+        Builder::from_config(self.config()).mesh(&self.mesh)
+    }
+
+    /// All of that but the mesh, whose name the builder checks.
+    fn config(&self) -> Config {
         let mut config = Config::new(self.preset.into());
         let network = &self.network;
         config.data = Some(self.data.clone());
@@ -269,7 +287,7 @@ impl Settings {
         limits.target_peers = network.target_peers.unwrap_or(limits.target_peers);
         limits.max_connections = network.max_connections.unwrap_or(limits.max_connections);
         limits.max_memory = network.max_memory.or(limits.max_memory);
-        Builder::from_config(config).mesh(&self.mesh)
+        config
     }
 }
 

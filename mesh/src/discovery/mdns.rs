@@ -44,10 +44,8 @@ fn marked(address: &Multiaddr, mark: &str) -> Multiaddr {
 }
 
 /// The address without mark and peer id, if it has this mark.
-fn unmarked(mut address: Multiaddr, mark: &str) -> Option<Multiaddr> {
-    if let Some(Protocol::P2p(_)) = address.iter().last() {
-        address.pop();
-    }
+fn unmarked(address: Multiaddr, mark: &str) -> Option<Multiaddr> {
+    let (mut address, _) = super::split_peer(address);
     match address.pop()? {
         Protocol::HttpPath(found) if found == mark => Some(address),
         _ => None,

@@ -2,7 +2,7 @@
 
 use aether_mesh::{Multiaddr, Node, Roles};
 
-use crate::support::{all_know_all, builder, nodes, shutdown, until, within};
+use crate::support::{all_know_all, bare, builder, nodes, shutdown, until, within};
 
 /// Every node publishes one message, and every other receives every one.
 async fn gossip_reaches_all(nodes: &[Node]) {
@@ -85,10 +85,9 @@ async fn start_order_does_not_matter() {
     let key = tempfile::tempdir().unwrap();
     seed.shutdown().await;
     drop(seed);
-    let bare = seeds.iter().map(|a| a.to_string().split("/p2p/").next().unwrap().to_owned());
-    let bare: Vec<String> = bare.collect();
-    let early = builder("order").seeds(bare.clone()).spawn().await.unwrap();
-    let late = builder("order").data(key.path()).listen(bare).spawn().await.unwrap();
+    let told: Vec<Multiaddr> = seeds.iter().map(bare).collect();
+    let early = builder("order").seeds(&told).spawn().await.unwrap();
+    let late = builder("order").data(key.path()).listen(&told).spawn().await.unwrap();
     let nodes = vec![early, late];
     all_know_all(&nodes).await;
     shutdown(nodes).await;
@@ -214,9 +213,6 @@ async fn by_rendezvous() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_that_dial_each_other_settle_on_one_connection() {
-    let bare = |address: &Multiaddr| -> Multiaddr {
-        address.to_string().split("/p2p/").next().unwrap().parse().unwrap()
-    };
     let first = builder("both").spawn().await.unwrap();
     let second = builder("both").spawn().await.unwrap();
     // Each is told of the other at once, of every address and of no peer id.

@@ -1,8 +1,8 @@
 //! DNS and mDNS.
 
-use std::{collections::BTreeMap, net::SocketAddr, str::FromStr as _, sync::Arc, time::Duration};
+use std::{net::SocketAddr, str::FromStr as _, sync::Arc, time::Duration};
 
-use aether_mesh::{Node, Preset};
+use aether_mesh::{Node, PeerId, Preset};
 use hickory_proto::rr::{
     Name, RData, Record,
     rdata::{A, SOA, SRV, TXT},
@@ -103,31 +103,61 @@ fn has_lan() -> bool {
     up && socket.is_ok_and(|socket| socket.send_to(b"", "224.0.0.251:9").is_ok())
 }
 
+/// Asks the network for libp2p nodes, and each tells all others where it is. A node that starts
+/// asks too, but it may answer itself before it listens, and then nobody asks again for minutes.
+fn ask_all() {
+    // RFC 6762: a header with one question, for PTR records of the name, in class IN.
+    const QUESTION: &[u8] = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x04_p2p\x04_udp\x05local\0\0\x0c\0\x01";
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.send_to(QUESTION, "224.0.0.251:5353").unwrap();
+}
+
+/// Waits until a node has found another by mDNS.
+async fn finds(seeker: &Node, sought: &Node) {
+    until("a node to be found by mDNS", || async {
+        ask_all();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let connections = seeker.status().await.unwrap().connections;
+        connections.iter().any(|connection| connection.peer == sought.id())
+    })
+    .await;
+}
+
+/// How many connections a node has had, those that ended included.
+fn connections_ever(node: &Node) -> u64 {
+    let text = node.metrics().encode();
+    let counts = text.lines().filter_map(|line| {
+        let count = line.strip_prefix("libp2p_swarm_connections_established_total{")?;
+        count.rsplit(' ').next()?.parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_on_one_network_find_their_own_mesh_by_mdns() {
     if !has_lan() {
         eprintln!("skipped: mDNS needs a network interface beside loopback");
         return;
     }
-    let start = |mesh: &str| Node::builder(Preset::Lan).mesh(mesh).spawn();
-    let ours = vec![start("mdns ours").await.unwrap(), start("mdns ours").await.unwrap()];
-    let stranger = start("mdns theirs").await.unwrap();
-    all_know_all(&ours).await;
-    // Long enough for the stranger to have heard of both and to have dialed them, if it did.
-    until("mDNS to have gone round", || async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        true
-    })
-    .await;
-    let dialed: BTreeMap<_, _> = stranger
-        .status()
-        .await
-        .unwrap()
-        .connections
-        .into_iter()
-        .map(|connection| (connection.peer, connection.direction))
-        .collect();
-    assert_eq!(dialed, BTreeMap::new(), "a node dials only what carries its mesh id");
-    stranger.shutdown().await;
-    shutdown(ours).await;
+    // Names that no other run of this test on the same network has.
+    let (ours, theirs) = (PeerId::random().to_string(), PeerId::random().to_string());
+    let start = |mesh: &str, target: usize| {
+        let builder = Node::builder(Preset::Lan).mesh(mesh);
+        builder.configure(|config| config.limits.target_peers = target).spawn()
+    };
+    // The stranger has room for the two that it must find. They have none, so it is the stranger
+    // that dials. Once it has found the first, it is known to hear.
+    let stranger = start(&theirs, 2).await.unwrap();
+    let first = start(&theirs, 0).await.unwrap();
+    finds(&stranger, &first).await;
+    let nodes = vec![start(&ours, 16).await.unwrap(), start(&ours, 16).await.unwrap()];
+    all_know_all(&nodes).await;
+    // What one of ours heard from the other waits at the stranger's socket too, and before anything
+    // that the second says. If the stranger dialed ours, that took the room, and was over before
+    // the second's turn came.
+    let second = start(&theirs, 0).await.unwrap();
+    finds(&stranger, &second).await;
+    assert_eq!(connections_ever(&stranger), 2, "a node dials only what carries its mesh id");
+    shutdown(vec![stranger, first, second]).await;
+    shutdown(nodes).await;
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use aether_mesh::{Builder, Node, Preset};
+use aether_mesh::{Builder, Multiaddr, Node, Preset};
 
 /// A deadline that only a defect reaches.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
@@ -46,6 +46,12 @@ pub(crate) async fn nodes(mesh: &str, count: usize) -> Vec<Node> {
         nodes.push(builder(mesh).seeds(seeds.clone()).spawn().await.unwrap());
     }
     nodes
+}
+
+/// The address without the peer id at its end.
+pub(crate) fn bare(address: &Multiaddr) -> Multiaddr {
+    let address = address.to_string();
+    address.split("/p2p/").next().unwrap().parse().unwrap()
 }
 
 /// Waits until every node lists every other as a member.

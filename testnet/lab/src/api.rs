@@ -1,7 +1,8 @@
 //! The client of one node's HTTP API.
 //!
 //! The lab has its own idea of what the API answers, as a client in another language would: of
-//! each answer it reads what it needs, so that it can drive nodes of other releases too.
+//! each answer it reads what it needs, so that it can drive nodes of other releases too. The node's
+//! own client shares its types with the node, so it would never notice that they have changed.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,24 +1,18 @@
 //! Routes about the node itself and its peers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use aether_mesh::{Connection, Member, MemberEvent, PeerId};
 use axum::{
     Json,
     extract::State,
     http::StatusCode,
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{Event, Sse},
 };
 use futures::{Stream, stream};
 
 use super::{Api, Dial, MemberChange, Mesh, Peer, PeerState, Problem, Status};
-
-/// How often an idle stream is told to be alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-pub(super) fn keep_alive() -> KeepAlive {
-    KeepAlive::new().interval(KEEP_ALIVE)
-}
+use crate::config::parse_address;
 
 /// The node as it is now.
 #[utoipa::path(get, path = "/v1/status", responses(
@@ -29,7 +23,6 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Probl
     let node = api.node();
     let network = node.status().await?;
     let config = node.config();
-    let roles = [("relay", config.roles.relay), ("rendezvous", config.roles.rendezvous)];
     let mesh = Mesh { name: config.genesis.name().to_owned(), id: node.mesh().to_string() };
     Ok(Json(Status {
         peer: node.id(),
@@ -38,7 +31,7 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Probl
         agent: config.agent.clone(),
         uptime_seconds: api.0.started.elapsed().as_secs_f64(),
         addresses: network.addresses,
-        roles: roles.iter().filter(|(_, has)| *has).map(|(name, _)| (*name).to_owned()).collect(),
+        roles: config.roles.names(),
         topics: node.topics_joined().await?,
         connections: network.connections.len(),
         members: node.members().await?.len(),
@@ -117,15 +110,8 @@ pub(super) async fn dial(
     State(api): State<Api>,
     Json(dial): Json<Dial>,
 ) -> Result<StatusCode, Problem> {
-    let address = dial.address.parse().map_err(|_| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!(
-                "{:?} is no multiaddress, such as /ip4/192.0.2.1/udp/4001/quic-v1",
-                dial.address
-            ),
-        )
-    })?;
+    let address = parse_address(&dial.address)
+        .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail))?;
     api.node().dial(address).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -147,10 +133,7 @@ pub(super) async fn member_events(
             }
         }
     });
-    let events = futures::StreamExt::map(changes, |(name, change)| {
-        Event::default().event(name).json_data(change)
-    });
-    Ok(Sse::new(api.until_stopped(permit, events)).keep_alive(keep_alive()))
+    Ok(api.events(permit, changes))
 }
 
 fn change(event: MemberEvent) -> Option<(&'static str, MemberChange)> {

@@ -13,12 +13,12 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::sse::{Event, Sse},
 };
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, stream};
 use serde::Deserialize;
 
 pub(super) use self::kept::Kept;
 use self::lines::{LineError, Lines};
-use super::{Api, Problem, Published, TopicEvent, Topics, node::keep_alive};
+use super::{Api, Problem, Published, TopicEvent, Topics};
 
 /// Longest wait for neighbours that may be asked for.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
@@ -224,9 +224,7 @@ pub(super) async fn subscribe(
     let permit = api.stream()?;
     let topic = api.0.topics.open(api.node(), &name).await.map_err(no_topic)?;
     let subscription = topic.subscribe().await?;
-    let events = stream::unfold(subscription, next)
-        .map(|(name, event)| Event::default().event(name).json_data(event));
-    Ok(Sse::new(api.until_stopped(permit, events)).keep_alive(keep_alive()))
+    Ok(api.events(permit, stream::unfold(subscription, next)))
 }
 
 type Named = (&'static str, TopicEvent);

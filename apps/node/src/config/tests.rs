@@ -80,6 +80,10 @@ fn wrong_values_name_key_origin_and_value() {
         assert!(error.contains(&format!("`{key}`")), "{error}");
         assert!(error.contains(word), "{error}");
     }
+    let error = error_from("", &[("AETHER_NETWORK__RENDEZVOUS", "/ip4/10.0.0.1/tcp/1")]);
+    let expected = "AETHER_NETWORK__RENDEZVOUS: `network.rendezvous`: /ip4/10.0.0.1/tcp/1 must end \
+                    in /p2p/<peer id>";
+    assert_eq!(error, expected);
     let error = error_from("mesh = \n", &[]);
     assert!(error.contains("aether.toml:1:"), "{error}");
 }

@@ -47,16 +47,17 @@ pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     given.deserialize().map_err(|error: figment::Error| D::Error::custom(error.kind))
 }
 
+/// Reads an address, or says what is wrong with it.
+pub(crate) fn parse_address(text: &str) -> Result<Multiaddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no multiaddress, such as /ip4/192.0.2.1/udp/4001/quic-v1")
+    })
+}
+
 pub(super) fn addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Multiaddr>, D::Error> {
-    let parse = |text: String| {
-        text.parse().map_err(|_| {
-            D::Error::custom(format!(
-                "{text:?} is no multiaddress, such as /ip4/192.0.2.1/udp/4001/quic-v1"
-            ))
-        })
-    };
+    let parse = |text: String| parse_address(&text).map_err(D::Error::custom);
     words(deserializer)?.into_iter().map(parse).collect()
 }
 
@@ -64,17 +65,6 @@ pub(super) fn some_addresses<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<Multiaddr>>, D::Error> {
     addresses(deserializer).map(Some)
-}
-
-/// Addresses that say who is there.
-pub(super) fn addresses_of_peers<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Multiaddr>, D::Error> {
-    let addresses = addresses(deserializer)?;
-    match addresses.iter().find(|address| address.protocol_stack().last() != Some("p2p")) {
-        Some(address) => Err(D::Error::custom(format!("{address} must end in /p2p/<peer id>"))),
-        None => Ok(addresses),
-    }
 }
 
 /// What `tracing_subscriber`'s filter understands.
