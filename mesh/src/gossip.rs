@@ -44,16 +44,16 @@ pub(crate) fn behaviour(
     registry: &mut Registry,
 ) -> Result<gossipsub::Behaviour, String> {
     let pace = match preset {
-        // A verdict must come while the message is in the history, and a node that left in order
-        // must be let in again at once.
+        // The history is kept in memory: two seconds of it at least, since a verdict must come
+        // while the message is there. A node that left in order must be let in again at once.
         Preset::Local => {
-            Pace { heartbeat: 200, initial_delay: 50, history: (20, 10), backoff: (5, 1) }
+            Pace { heartbeat: 200, initial_delay: 50, history: (10, 5), backoff: (5, 1) }
         }
         Preset::Lan => {
-            Pace { heartbeat: 700, initial_delay: 100, history: (10, 5), backoff: (30, 5) }
+            Pace { heartbeat: 700, initial_delay: 100, history: (5, 3), backoff: (30, 5) }
         }
         Preset::Internet => {
-            Pace { heartbeat: 1000, initial_delay: 500, history: (10, 5), backoff: (60, 10) }
+            Pace { heartbeat: 1000, initial_delay: 500, history: (5, 3), backoff: (60, 10) }
         }
     };
     let config = ConfigBuilder::default()

@@ -152,6 +152,8 @@ pub(crate) struct Network {
     /// The newest life of each peer that we heard of, at most [`MAX_LIVES`].
     lives: BTreeMap<PeerId, u64>,
     topics: BTreeMap<TopicHash, TopicId>,
+    /// Verdicts that gossip isn't told yet: some turns of the loop's worth.
+    verdicts: Vec<([u8; 20], PublicKey, Verdict)>,
     to_topics: mpsc::Sender<TopicsEvent>,
     to_roster: mpsc::Sender<RosterEvent>,
     /// What must reach a driver though its queue is full.
@@ -217,6 +219,7 @@ impl Network {
             peers: BTreeMap::new(),
             lives: BTreeMap::new(),
             topics: BTreeMap::new(),
+            verdicts: Vec::new(),
             to_topics,
             to_roster,
             topics_backlog: VecDeque::new(),
@@ -237,6 +240,7 @@ impl Network {
         self.begin();
         let mut batch = Vec::new();
         let (to_topics, to_roster) = (self.to_topics.clone(), self.to_roster.clone());
+        let mut aside = std::pin::pin!(tokio::task::yield_now());
         loop {
             let wake = self.budget.poll_timeout().into_iter().chain([self.next_tick]).min();
             tokio::select! {
@@ -250,6 +254,14 @@ impl Network {
                     }
                 }
                 Some(addresses) = self.found.1.recv() => self.on_resolved(addresses),
+                // Forwarding steps aside: a yielded task goes on once the runtime has looked at its
+                // sockets, and what came in meanwhile is received before the copies go out.
+                () = &mut aside, if !self.verdicts.is_empty() => {
+                    aside.set(tokio::task::yield_now());
+                    for (id, from, verdict) in std::mem::take(&mut self.verdicts) {
+                        self.report(id, from, verdict);
+                    }
+                }
                 Ok(permit) = to_topics.reserve(), if !self.topics_backlog.is_empty() => {
                     if let Some(event) = self.topics_backlog.pop_front() {
                         permit.send(event);
@@ -296,7 +308,7 @@ impl Network {
             Command::Join { topic } => self.join(topic),
             Command::Leave { topic } => self.leave(topic),
             Command::Publish { topic, number, envelope } => self.publish(topic, number, envelope),
-            Command::Verdict { id, from, verdict } => self.report(id, from, verdict),
+            Command::Verdict { id, from, verdict } => self.verdicts.push((id, from, verdict)),
             Command::Send { to, frame } => self.send(to, &frame),
             Command::Penalize { peer, fault } => self.penalize(peer, fault),
             Command::Card { peer, life, addresses } => self.on_card(peer, life, addresses),

@@ -18,24 +18,33 @@
 //!    once. So a lost last envelope, or a partition, costs latency and not data, as long as
 //!    somebody's cache holds it. A tip is a claim: it leads to questions, never to a change of
 //!    state.
-//! 5. **Progress.** An author that is a neighbour is told how far its stream is settled, at most
-//!    every `report_interval`: its outbox is paced by that.
+//! 5. **Progress.** An author that is a neighbour is told how far its stream is settled once
+//!    `report_bytes` have been settled since it was last told, though not before
+//!    `report_interval`, and after `report_after` if they are fewer: its outbox is paced by that.
 //! 6. **Lives.** A later incarnation replaces an earlier one; the earlier one is stale from then
 //!    on. What is sealed longer ago (or further ahead) than `max_age` by our clock is stale.
 //! 7. **Forwarding.** An envelope of `hold_above` bytes or more is delivered at once and forwarded
-//!    a moment later, after `forward_hold`: by then those neighbours that have it too have said so
-//!    (gossipsub 1.2, IDONTWANT), and it isn't sent to them again.
+//!    a moment later: by then those neighbours that have it too have said so (gossipsub 1.2,
+//!    IDONTWANT), and it isn't sent to them again. The moment is drawn between `least_hold` and
+//!    `most_hold`, so that of several who could forward it to the same node one does, and the
+//!    others hear in time that they needn't (the random assessment delay of Ni et al. 1999, "The
+//!    broadcast storm problem").
 //! 8. **Bounds.** Streams, held bytes and cached bytes per topic are bounded; over the bound the
 //!    idlest stream is forgotten, the fullest gap given up, the oldest envelope dropped.
 //!
 //! The invariant, per stream: every number below `next` is delivered or given up; no number at or
 //! above `next` is delivered; `held` is above `next`.
 
+mod held_back;
 mod recent;
+mod repair;
+mod reports;
 mod stream;
+mod topic;
+mod types;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
@@ -46,278 +55,17 @@ use rand_chacha::{
     rand_core::{Rng as _, SeedableRng as _},
 };
 
+pub use self::types::{Config, Input, Origin, Output, Stats, Verdict};
 use self::{
-    recent::Recent,
+    held_back::HeldBack,
     stream::{Held, Stream},
+    topic::Topic,
 };
 use super::{
     budget::Fault,
     envelope::{Envelope, EnvelopeError, TopicId},
-    link::{Frame, Have, MAX_ENTRIES, MAX_FRAME, Tip, Tips, Want},
+    link::MAX_ENTRIES,
 };
-
-/// What an inbox may hold and how patient it is.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Streams remembered per topic.
-    pub max_streams: usize,
-    /// Bytes held per topic because they came before their turn.
-    pub max_held: usize,
-    /// Bytes of recent envelopes kept per topic to fill others' gaps.
-    pub max_recent: usize,
-    /// How far behind the first envelope seen of a stream a newcomer looks for earlier ones.
-    pub lookback: u64,
-    /// How long out-of-order arrival is taken for normal.
-    pub reorder: Duration,
-    /// Time between two questions for the same gap.
-    pub ask_interval: Duration,
-    /// How long a gap may stay without progress.
-    pub give_up: Duration,
-    /// Time between two tips on one topic.
-    pub tips_interval: Duration,
-    /// How long after its last envelope a stream is still told of.
-    pub tips_idle: Duration,
-    /// Shortest time between two reports to one author.
-    pub report_interval: Duration,
-    /// Bytes from which on an envelope is forwarded a moment later.
-    pub hold_above: usize,
-    /// How long that moment is. Longer saves copies, and costs large messages so much on each hop
-    /// that isn't the author's own.
-    pub forward_hold: Duration,
-    /// Largest difference between an envelope's time and our clock, in milliseconds.
-    pub max_age: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_streams: 1024,
-            max_held: 4 * 1024 * 1024,
-            max_recent: 4 * 1024 * 1024,
-            lookback: 32,
-            reorder: Duration::from_millis(50),
-            ask_interval: Duration::from_millis(300),
-            give_up: Duration::from_secs(5),
-            tips_interval: Duration::from_secs(1),
-            tips_idle: Duration::from_secs(30),
-            report_interval: Duration::from_millis(20),
-            hold_above: 8 * 1024,
-            forward_hold: Duration::from_millis(20),
-            max_age: 10 * 60 * 1000,
-        }
-    }
-}
-
-/// Where an envelope came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Gossip, which waits for a verdict on this message id.
-    Gossip {
-        /// The message id.
-        id: [u8; 20],
-        /// The neighbour that forwarded it.
-        from: PublicKey,
-    },
-    /// A neighbour's answer to a question of ours.
-    Link {
-        /// The neighbour.
-        from: PublicKey,
-    },
-}
-
-impl Origin {
-    /// The neighbour that it came from.
-    pub fn from(&self) -> PublicKey {
-        match self {
-            Self::Gossip { from, .. } | Self::Link { from } => *from,
-        }
-    }
-}
-
-/// What gossip is told about a message (gossipsub 1.1, extended validators).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Forward it, and credit who brought it.
-    Accept,
-    /// Don't forward it, and blame nobody.
-    Ignore,
-    /// Don't forward it, and blame who brought it.
-    Reject,
-}
-
-/// What can happen to an inbox. `wall` is our clock in milliseconds since the Unix epoch.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// We read this topic from now on.
-    Subscribe {
-        /// The topic.
-        topic: TopicId,
-        /// Our clock.
-        wall: u64,
-    },
-    /// We no longer read it: its state is dropped.
-    Unsubscribe {
-        /// The topic.
-        topic: TopicId,
-    },
-    /// A connected node that speaks the link reads this topic too.
-    Neighbour {
-        /// The topic.
-        topic: TopicId,
-        /// Who.
-        peer: PublicKey,
-    },
-    /// A neighbour no longer reads this topic.
-    NotNeighbour {
-        /// The topic.
-        topic: TopicId,
-        /// Who.
-        peer: PublicKey,
-    },
-    /// A neighbour is gone.
-    Left {
-        /// Who.
-        peer: PublicKey,
-    },
-    /// Gossip brought a message and waits for the verdict.
-    Gossip {
-        /// The topic.
-        topic: TopicId,
-        /// Gossip's message id.
-        id: [u8; 20],
-        /// The neighbour that forwarded it.
-        from: PublicKey,
-        /// The envelope, so it claims.
-        bytes: Bytes,
-        /// Our clock.
-        wall: u64,
-    },
-    /// The signature that [`Output::Verify`] asked about is good, or not.
-    Verified {
-        /// The topic.
-        topic: TopicId,
-        /// The envelope.
-        envelope: Envelope,
-        /// Where it came from.
-        origin: Origin,
-        /// Whether the signature is good.
-        valid: bool,
-    },
-    /// We sealed an envelope ourselves.
-    Published {
-        /// The topic.
-        topic: TopicId,
-        /// The envelope.
-        envelope: Envelope,
-    },
-    /// A neighbour told what it holds.
-    Tips {
-        /// The neighbour.
-        from: PublicKey,
-        /// What it said.
-        tips: Tips,
-    },
-    /// A neighbour asks for envelopes.
-    Want {
-        /// The neighbour.
-        from: PublicKey,
-        /// What it said.
-        want: Want,
-    },
-    /// A neighbour answers.
-    Have {
-        /// The neighbour.
-        from: PublicKey,
-        /// What it said.
-        have: Have,
-        /// Our clock.
-        wall: u64,
-    },
-    /// The time asked for has come.
-    Timeout,
-}
-
-/// What an inbox wants done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Check the signature, off the swarm's task, and say [`Input::Verified`].
-    Verify {
-        /// The topic.
-        topic: TopicId,
-        /// What to check.
-        envelope: Envelope,
-        /// Where it came from.
-        origin: Origin,
-    },
-    /// Tell gossip.
-    Verdict {
-        /// Gossip's message id.
-        id: [u8; 20],
-        /// The neighbour that forwarded it.
-        from: PublicKey,
-        /// The verdict.
-        verdict: Verdict,
-    },
-    /// Hand to the topic's subscribers.
-    Deliver {
-        /// The topic.
-        topic: TopicId,
-        /// Verified, new and in order.
-        envelope: Envelope,
-        /// Messages of this stream that are lost just before this envelope.
-        missed: u64,
-    },
-    /// Send to a neighbour; if it can't be, nothing needs to be said.
-    Send {
-        /// To whom.
-        to: PublicKey,
-        /// What.
-        frame: Frame,
-    },
-    /// Tell the outbox that a reader has settled our stream below `next`.
-    Progress {
-        /// The topic.
-        topic: TopicId,
-        /// The reader.
-        peer: PublicKey,
-        /// The first number that it hasn't settled.
-        next: u64,
-    },
-    /// Charge a peer for what it did.
-    Penalize {
-        /// Who.
-        peer: PublicKey,
-        /// For what.
-        fault: Fault,
-    },
-}
-
-/// Counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Envelopes delivered.
-    pub delivered: u64,
-    /// Messages in them.
-    pub messages: u64,
-    /// Envelopes that were settled already.
-    pub duplicate: u64,
-    /// Envelopes of an earlier life, or too old or too new by our clock.
-    pub stale: u64,
-    /// Envelopes whose signature wasn't good.
-    pub forged: u64,
-    /// Bytes that were no envelope.
-    pub malformed: u64,
-    /// Envelopes of a version that isn't known here.
-    pub newer: u64,
-    /// Envelopes that came over the link and were new.
-    pub repaired: u64,
-    /// Questions for gaps.
-    pub asked: u64,
-    /// Envelopes given to neighbours who asked.
-    pub served: u64,
-    /// Messages given up.
-    pub missed: u64,
-}
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -327,27 +75,10 @@ pub struct Inbox {
     incarnation: u64,
     rng: ChaCha12Rng,
     topics: BTreeMap<TopicId, Topic>,
-    /// Accepted envelopes that are forwarded later, the earliest first. No more of them than
-    /// gossip delivers within `forward_hold`.
-    held_back: VecDeque<(Time, [u8; 20], PublicKey)>,
+    held_back: HeldBack,
     now: Time,
     outputs: VecDeque<Output>,
     stats: Stats,
-}
-
-#[derive(Debug)]
-struct Topic {
-    since: u64,
-    neighbours: BTreeSet<PublicKey>,
-    streams: BTreeMap<PublicKey, Stream>,
-    /// Streams with a gap.
-    gaps: BTreeSet<PublicKey>,
-    held_bytes: usize,
-    recent: Recent,
-    tips_at: Time,
-    /// Authors among the neighbours that wait for a report.
-    reports: BTreeSet<PublicKey>,
-    report_at: Time,
 }
 
 impl Inbox {
@@ -359,7 +90,7 @@ impl Inbox {
             incarnation,
             rng: ChaCha12Rng::seed_from_u64(seed),
             topics: BTreeMap::new(),
-            held_back: VecDeque::new(),
+            held_back: HeldBack::default(),
             now: Time::ZERO,
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -446,7 +177,8 @@ impl Inbox {
         }
         match origin {
             Origin::Gossip { id, from } if envelope.bytes().len() >= self.config.hold_above => {
-                self.held_back.push_back((self.now + self.config.forward_hold, id, from));
+                let due = self.now + self.draw_hold();
+                self.held_back.add(due, id, from);
             }
             origin => self.conclude(origin, Verdict::Accept),
         }
@@ -491,9 +223,9 @@ impl Inbox {
     fn deliver_ready(&mut self, topic_id: TopicId, author: PublicKey) {
         let Some(topic) = self.topics.get_mut(&topic_id) else { return };
         let Some(stream) = topic.streams.get_mut(&author) else { return };
-        let before = stream.next;
+        let (before, mut settled) = (stream.next, 0);
         while let Some((Held { envelope, early }, missed)) = stream.pop_ready() {
-            topic.held_bytes -= envelope.bytes().len();
+            settled += envelope.bytes().len();
             if early {
                 continue;
             }
@@ -502,6 +234,7 @@ impl Inbox {
             self.stats.missed += missed;
             self.outputs.push_back(Output::Deliver { topic: topic_id, envelope, missed });
         }
+        topic.held_bytes -= settled;
         let moved = stream.next > before;
         if stream.has_gap() {
             let wait = if moved { self.config.report_interval } else { self.config.reorder };
@@ -513,10 +246,7 @@ impl Inbox {
             topic.gaps.remove(&author);
         }
         if moved && topic.neighbours.contains(&author) {
-            if topic.reports.is_empty() {
-                topic.report_at = self.now + self.config.report_interval;
-            }
-            topic.reports.insert(author);
+            topic.reports.note(author, settled, self.now, &self.config);
         }
     }
 
@@ -560,79 +290,17 @@ impl Inbox {
         topic.recent.insert(envelope, max_recent);
     }
 
-    fn on_tips(&mut self, from: PublicKey, tips: Tips) {
-        for tip in tips.tips {
-            if tip.author == self.me {
-                if tip.incarnation == self.incarnation {
-                    let (topic, next) = (tips.topic, tip.next);
-                    self.outputs.push_back(Output::Progress { topic, peer: from, next });
-                }
-                continue;
-            }
-            let Some(topic) = self.topics.get(&tips.topic) else { return };
-            let numbers = match topic.streams.get(&tip.author) {
-                Some(stream) if stream.incarnation > tip.incarnation => continue,
-                Some(stream) if stream.incarnation == tip.incarnation => {
-                    stream.missing(tip.next, MAX_ENTRIES)
-                }
-                // A stream that we don't know: ask for its end. What comes is verified first.
-                _ => {
-                    let reach = self.config.lookback.min(MAX_ENTRIES as u64);
-                    (tip.next.saturating_sub(reach).max(1)..tip.next).collect()
-                }
-            };
-            self.ask(tips.topic, tip.author, tip.incarnation, numbers, from);
-        }
-    }
-
-    fn ask(
-        &mut self,
-        topic: TopicId,
-        author: PublicKey,
-        incarnation: u64,
-        numbers: Vec<u64>,
-        to: PublicKey,
-    ) {
-        if !numbers.is_empty() {
-            self.stats.asked += 1;
-            let frame = Frame::Want(Want { topic, author, incarnation, numbers });
-            self.outputs.push_back(Output::Send { to, frame });
-        }
-    }
-
-    fn on_want(&mut self, from: PublicKey, want: Want) {
-        let Some(topic) = self.topics.get(&want.topic) else { return };
-        let mut room = MAX_FRAME - 1024;
-        let mut envelopes = Vec::new();
-        for number in want.numbers.iter().take(MAX_ENTRIES) {
-            let found = topic.recent.get(&want.author, want.incarnation, *number);
-            let Some(envelope) = found else { continue };
-            let len = envelope.bytes().len() + 8;
-            if len > room {
-                break;
-            }
-            room -= len;
-            envelopes.push(envelope.bytes().to_vec());
-        }
-        if !envelopes.is_empty() {
-            self.stats.served += envelopes.len() as u64;
-            let frame = Frame::Have(Have { topic: want.topic, envelopes });
-            self.outputs.push_back(Output::Send { to: from, frame });
-        }
-    }
-
-    fn forward_held_back(&mut self) {
-        while let Some((due, id, from)) = self.held_back.front().copied() {
-            if due > self.now {
-                return;
-            }
-            self.held_back.pop_front();
-            self.outputs.push_back(Output::Verdict { id, from, verdict: Verdict::Accept });
-        }
+    /// How long this node waits before it forwards a large envelope.
+    fn draw_hold(&mut self) -> Duration {
+        let (least, most) = (self.config.least_hold, self.config.most_hold);
+        let fraction = f64::from(self.rng.next_u32()) / f64::from(u32::MAX);
+        least + most.saturating_sub(least).mul_f64(fraction)
     }
 
     fn on_timeout(&mut self) {
-        self.forward_held_back();
+        while let Some((id, from)) = self.held_back.take(self.now) {
+            self.outputs.push_back(Output::Verdict { id, from, verdict: Verdict::Accept });
+        }
         let topics: Vec<TopicId> = self.topics.keys().copied().collect();
         for topic in topics {
             self.chase_gaps(topic);
@@ -640,150 +308,6 @@ impl Inbox {
             self.tell_tips(topic);
         }
     }
-
-    fn chase_gaps(&mut self, topic_id: TopicId) {
-        let Some(topic) = self.topics.get(&topic_id) else { return };
-        let authors: Vec<PublicKey> = topic.gaps.iter().copied().collect();
-        for author in authors {
-            let (now, config) = (self.now, &self.config);
-            let Some(topic) = self.topics.get_mut(&topic_id) else { return };
-            let Some(stream) = topic.streams.get_mut(&author) else { continue };
-            if now >= stream.gap_since() + config.give_up {
-                self.skip_gap(topic_id, author);
-                continue;
-            }
-            if now < stream.ask_at() {
-                continue;
-            }
-            let source = stream.asked(now + config.ask_interval);
-            let (incarnation, numbers) = (stream.incarnation, stream.gap(MAX_ENTRIES));
-            let source = source.filter(|peer| topic.neighbours.contains(peer));
-            let to = source.or_else(|| pick(&topic.neighbours, &mut self.rng));
-            if let Some(to) = to {
-                self.ask(topic_id, author, incarnation, numbers, to);
-            }
-        }
-    }
-
-    fn report(&mut self, topic_id: TopicId) {
-        let Some(topic) = self.topics.get_mut(&topic_id) else { return };
-        if topic.reports.is_empty() || self.now < topic.report_at {
-            return;
-        }
-        for to in std::mem::take(&mut topic.reports) {
-            let Some(stream) = topic.streams.get(&to) else { continue };
-            let tips = vec![stream.tip(to, stream.next)];
-            let frame = Frame::Tips(Tips { topic: topic_id, tips });
-            self.outputs.push_back(Output::Send { to, frame });
-        }
-    }
-
-    fn tell_tips(&mut self, topic_id: TopicId) {
-        let (now, idle) = (self.now, self.config.tips_idle);
-        let Some(topic) = self.topics.get_mut(&topic_id) else { return };
-        if now < topic.tips_at {
-            return;
-        }
-        topic.tips_at = now + self.config.tips_interval;
-        let mut tips = Vec::new();
-        for (author, stream) in &mut topic.streams {
-            if now < stream.active + idle && stream.aged > 1 {
-                tips.push(stream.tip(*author, stream.aged));
-            }
-            stream.aged = stream.next;
-        }
-        if let Some(to) = pick(&topic.neighbours, &mut self.rng) {
-            self.send_tips(topic_id, to, tips);
-        }
-    }
-
-    /// Sends tips, or a random run of them if there are more than fit.
-    fn send_tips(&mut self, topic: TopicId, to: PublicKey, mut tips: Vec<Tip>) {
-        if tips.is_empty() {
-            return;
-        }
-        if tips.len() > MAX_ENTRIES {
-            let start = below(&mut self.rng, tips.len());
-            tips.rotate_left(start);
-            tips.truncate(MAX_ENTRIES);
-        }
-        self.outputs.push_back(Output::Send { to, frame: Frame::Tips(Tips { topic, tips }) });
-    }
-
-    fn on_neighbour(&mut self, topic_id: TopicId, peer: PublicKey) {
-        let Some(topic) = self.topics.get_mut(&topic_id) else { return };
-        if topic.neighbours.insert(peer) {
-            let known =
-                topic.streams.iter().filter(|(author, stream)| stream.next > 1 && **author != peer);
-            let tips = known.map(|(author, stream)| stream.tip(*author, stream.next)).collect();
-            self.send_tips(topic_id, peer, tips);
-        }
-    }
-}
-
-impl Topic {
-    fn new(since: u64, tips_at: Time) -> Self {
-        Self {
-            since,
-            neighbours: BTreeSet::new(),
-            streams: BTreeMap::new(),
-            gaps: BTreeSet::new(),
-            held_bytes: 0,
-            recent: Recent::default(),
-            tips_at,
-            reports: BTreeSet::new(),
-            report_at: Time::ZERO,
-        }
-    }
-
-    fn forget(&mut self, author: &PublicKey) {
-        if let Some(stream) = self.streams.remove(author) {
-            self.held_bytes -= stream.held_bytes();
-        }
-        self.gaps.remove(author);
-        self.reports.remove(author);
-    }
-
-    /// The stream of this envelope, in its place if it is the first one seen.
-    fn stream_of(
-        &mut self,
-        envelope: &Envelope,
-        lookback: u64,
-        config: &Config,
-        now: Time,
-    ) -> &mut Stream {
-        if !self.streams.contains_key(&envelope.author) {
-            self.make_room(config);
-        }
-        let first = || Stream::first_contact(envelope, lookback, now);
-        self.streams.entry(envelope.author).or_insert_with(first)
-    }
-
-    /// Forgets the idlest stream if there is no room for one more.
-    fn make_room(&mut self, config: &Config) {
-        if self.streams.len() >= config.max_streams {
-            let idlest = self.streams.iter().min_by_key(|(_, stream)| stream.active);
-            if let Some(author) = idlest.map(|(author, _)| *author) {
-                self.forget(&author);
-            }
-        }
-    }
-
-    fn timeout(&self, config: &Config) -> Option<Time> {
-        let gaps = self.gaps.iter().filter_map(|author| self.streams.get(author));
-        let gaps = gaps.map(|stream| stream.ask_at().min(stream.gap_since() + config.give_up));
-        let report = Some(self.report_at).filter(|_| !self.reports.is_empty());
-        let tips = Some(self.tips_at).filter(|_| !self.streams.is_empty());
-        gaps.chain(report).chain(tips).min()
-    }
-}
-
-fn below(rng: &mut ChaCha12Rng, n: usize) -> usize {
-    (rng.next_u64() % n.max(1) as u64) as usize
-}
-
-fn pick(peers: &BTreeSet<PublicKey>, rng: &mut ChaCha12Rng) -> Option<PublicKey> {
-    peers.iter().nth(below(rng, peers.len())).copied()
 }
 
 impl Protocol for Inbox {
@@ -834,9 +358,8 @@ impl Protocol for Inbox {
     }
 
     fn poll_timeout(&self) -> Option<Time> {
-        let held_back = self.held_back.front().map(|(due, ..)| *due);
         let topics = self.topics.values().filter_map(|topic| topic.timeout(&self.config));
-        topics.chain(held_back).min()
+        topics.chain(self.held_back.due()).min()
     }
 }
 

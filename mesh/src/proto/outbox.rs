@@ -37,7 +37,9 @@ pub struct Config {
     pub linger: Duration,
     /// Bytes of messages that close an envelope, at most 65,536.
     pub max_batch: usize,
-    /// Bytes of one topic on the way that the slowest moving reader hasn't settled.
+    /// Bytes of one topic on the way that the slowest moving reader hasn't settled. Twice as much
+    /// is twice as fast where a round trip is long, and twice as late for the last reader where
+    /// the author's own uplink is what limits it.
     pub window: usize,
     /// How long a reader may stand still before it no longer sets the pace.
     pub stall: Duration,
@@ -50,7 +52,7 @@ impl Default for Config {
         Self {
             linger: Duration::from_millis(1),
             max_batch: 32 * 1024,
-            window: 2 * 1024 * 1024,
+            window: 512 * 1024,
             stall: Duration::from_millis(500),
             max_handing: 16,
         }

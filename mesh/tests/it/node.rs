@@ -2,9 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use aether_core::SecretKey;
 use aether_mesh::{Closed, MemberEvent, Node, Preset, SpawnError, TopicError};
 
-use crate::support::{all_know_all, builder, nodes, shutdown, within};
+use crate::support::{all_know_all, bare, builder, nodes, shutdown, until, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_end_after_shutdown() {
@@ -76,11 +77,10 @@ async fn identity_and_address_book_survive_a_restart() {
 async fn what_prevents_a_start_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let taken = builder("start").spawn().await.unwrap();
-    let address = taken.addresses().await.unwrap().remove(0);
-    let bare: String = address.to_string().split("/p2p/").next().unwrap().to_owned();
-    let error = builder("start").listen([&bare]).spawn().await.unwrap_err();
+    let address = bare(&taken.addresses().await.unwrap()[0]);
+    let error = builder("start").listen([&address]).spawn().await.unwrap_err();
     assert!(matches!(error, SpawnError::Listen { .. }), "{error:?}");
-    assert!(error.to_string().contains(&bare), "{error}");
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
 
     let error = builder("start").seed("no address").spawn().await.unwrap_err();
     assert!(error.to_string().contains("\"no address\""), "{error}");
@@ -130,4 +130,38 @@ async fn a_current_thread_runtime_will_do() {
     topic.publish(&"hello".to_owned()).await.unwrap();
     assert_eq!(within("the message", reader.next()).await.unwrap().value, "hello");
     shutdown(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_killed_and_is_back_is_heard_again() {
+    let stays = builder("killed").spawn().await.unwrap();
+    let heard = stays.topic::<u32>("lives").await.unwrap();
+    let mut hears = heard.subscribe().await.unwrap();
+    // Over QUIC nobody is told that the other end is dead.
+    let mut seeds = stays.addresses().await.unwrap();
+    seeds.retain(|address| address.to_string().contains("quic"));
+    let key = SecretKey::from_bytes([77; 32]);
+    let one_life = || {
+        let builder = builder("killed").key(key.clone()).seeds(&seeds);
+        async move {
+            let node = builder.spawn().await.unwrap();
+            let topic = node.topic::<u32>("lives").await.unwrap();
+            (node, topic)
+        }
+    };
+    // Its tasks and sockets end with its runtime, and nothing says goodbye.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let former = runtime.spawn(one_life()).await.unwrap();
+    until("the first life to be heard", || async { heard.neighbours() == 1 }).await;
+    runtime.shutdown_background();
+    drop(former);
+
+    let (back, topic) = one_life().await;
+    let mut back_hears = topic.subscribe().await.unwrap();
+    until("the second life to hear what is read", || async { topic.neighbours() == 1 }).await;
+    topic.publish(&1).await.unwrap();
+    assert_eq!(within("its message", hears.next()).await.unwrap().value, 1);
+    heard.publish(&2).await.unwrap();
+    assert_eq!(within("the answer", back_hears.next()).await.unwrap().value, 2);
+    shutdown(vec![stays, back]).await;
 }

@@ -135,6 +135,7 @@ impl Topics {
 fn tightened(mut setup: Setup) -> Setup {
     setup.inbox.max_held = 16 * 1024;
     setup.inbox.max_recent = 48 * 1024;
+    setup.inbox.report_bytes = 2 * 1024;
     setup.outbox.window = 8 * 1024;
     setup.outbox.max_batch = 4 * 1024;
     setup.outbox.max_handing = 2;

@@ -2,7 +2,10 @@ use aether_core::{Genesis, MeshId, SecretKey};
 use proptest::prelude::*;
 
 use super::*;
-use crate::proto::envelope::{Header, MAX_PAYLOAD, OVERHEAD, gossip_id};
+use crate::proto::{
+    envelope::{Header, MAX_PAYLOAD, OVERHEAD, gossip_id},
+    link::{Frame, Have, MAX_FRAME, Tip, Tips, Want},
+};
 
 const WALL: u64 = 1_700_000_000_000;
 const LIFE: u64 = WALL - 1000;
@@ -655,33 +658,52 @@ fn an_answer_fits_into_a_frame() {
 
 // Rule 5: progress.
 
-#[test]
-fn an_author_is_told_how_far_it_is_settled_now_and_then() {
-    let mut fixture = Fixture::with_neighbours(Config::default());
+/// An inbox with an author among its neighbours that is told after every third of its envelopes.
+fn reporting() -> Fixture {
+    let report_bytes = 3 * envelope(AUTHOR, 1).bytes().len();
+    let mut fixture = Fixture::with_neighbours(Config { report_bytes, ..Config::default() });
     fixture.neighbour(AUTHOR);
-    for number in 1..=10 {
-        fixture.gossip(ALICE, &envelope(AUTHOR, number));
-        fixture.pass_ms(5);
-    }
-    fixture.pass_ms(100);
-    let told = fixture.told();
-    let nexts: Vec<u64> = told.iter().map(|(_, tips)| tips[0].next).collect();
-    assert!(told.iter().all(|(to, tips)| *to == peer(AUTHOR) && tips.len() == 1));
-    assert_eq!(nexts, [5, 9, 11], "every 20 ms at most, and the last state in the end");
+    fixture
 }
 
 #[test]
-fn a_timeout_for_something_else_brings_no_report_forward() {
-    let mut fixture = Fixture::with_neighbours(Config::default());
-    fixture.neighbour(AUTHOR);
-    for number in 1..=4 {
+fn an_author_is_told_at_once_when_much_is_settled() {
+    let mut fixture = reporting();
+    for number in 1..=3 {
+        assert_eq!(fixture.told(), []);
+        fixture.gossip(ALICE, &envelope(AUTHOR, number));
+    }
+    fixture.pass_ms(0);
+    assert_eq!(fixture.told(), [(peer(AUTHOR), vec![tip(AUTHOR, LIFE, 4)])]);
+}
+
+#[test]
+fn reports_keep_their_distance_and_the_last_state_is_told_in_the_end() {
+    let mut fixture = reporting();
+    for number in 1..=11 {
         fixture.gossip(ALICE, &envelope(AUTHOR, number));
         fixture.pass_ms(4);
+    }
+    fixture.pass_ms(200);
+    let told = fixture.told();
+    let nexts: Vec<u64> = told.iter().map(|(_, tips)| tips[0].next).collect();
+    assert!(told.iter().all(|(to, tips)| *to == peer(AUTHOR) && tips.len() == 1));
+    // The first after three, at 8 ms; the next 20 ms later, though six were settled before that.
+    assert_eq!(nexts, [4, 8, 12]);
+}
+
+#[test]
+fn little_is_told_after_a_while_and_not_brought_forward() {
+    let mut fixture = reporting();
+    for number in 1..=2 {
+        fixture.gossip(ALICE, &envelope(AUTHOR, number));
+        fixture.pass_ms(90);
         fixture.handle(Input::Timeout);
     }
+    fixture.pass_ms(19);
     assert_eq!(fixture.told(), []);
-    fixture.pass_ms(4);
-    assert_eq!(fixture.told(), [(peer(AUTHOR), vec![tip(AUTHOR, LIFE, 5)])]);
+    fixture.pass_ms(1);
+    assert_eq!(fixture.told(), [(peer(AUTHOR), vec![tip(AUTHOR, LIFE, 3)])]);
 }
 
 #[test]
@@ -827,26 +849,63 @@ fn no_input_of_a_remote_is_answered_beyond_the_bounds() {
     assert_eq!(fixture.verified(), MAX_ENTRIES);
 }
 
+// Rule 7: forwarding.
+
+/// When each of so many envelopes of `hold_above` bytes was forwarded, after it was delivered.
+fn holds(config: &Config, count: u64) -> Vec<Duration> {
+    let mut fixture = Fixture::new(config.clone());
+    let size = config.hold_above - OVERHEAD;
+    let mut holds = Vec::new();
+    for number in 1..=count {
+        fixture.gossip(ALICE, &sized(AUTHOR, number, size));
+        assert_eq!(fixture.delivered(), [(number, 0)], "delivered at once");
+        let start = fixture.now;
+        let verdicts = loop {
+            let verdicts = fixture.verdicts();
+            if !verdicts.is_empty() {
+                break verdicts;
+            }
+            fixture.pass_ms(1);
+        };
+        assert_eq!(verdicts, [Verdict::Accept]);
+        holds.push(fixture.now.since(start));
+    }
+    holds
+}
+
 #[test]
-fn a_large_envelope_is_delivered_at_once_and_forwarded_a_moment_later() {
-    let config = Config { hold_above: 100, ..Config::default() };
-    let hold = config.forward_hold;
-    let (author, from) = (SecretKey::from_bytes([2; 32]), PublicKey::from_bytes([3; 32]));
-    let mesh = Genesis::open("hold").unwrap().mesh_id();
-    let topic = TopicId::new(&mesh, "t");
-    let mut inbox = Inbox::new(config, PublicKey::from_bytes([1; 32]), 1, 0);
-    let now = Time::from_millis(1000);
-    inbox.handle(now, Input::Subscribe { topic, wall: 1 });
-    let header = Header { incarnation: 1, number: 1, first: 1, time: 1 };
-    let envelope = Envelope::seal(&author, &mesh, &topic, header, &[0x18, 0x2a]);
-    assert!(envelope.bytes().len() >= 100);
-    let origin = Origin::Gossip { id: [7; 20], from };
-    let verified = Input::Verified { topic, envelope: envelope.clone(), origin, valid: true };
-    inbox.handle(now, verified);
-    let delivered = Output::Deliver { topic, envelope, missed: 0 };
-    assert_eq!(std::iter::from_fn(|| inbox.poll_output()).collect::<Vec<_>>(), [delivered]);
-    assert_eq!(inbox.poll_timeout(), Some(now + hold));
-    inbox.handle(now + hold, Input::Timeout);
-    let verdict = Output::Verdict { id: [7; 20], from, verdict: Verdict::Accept };
-    assert_eq!(inbox.poll_output(), Some(verdict));
+fn a_large_envelope_is_delivered_at_once_and_forwarded_a_random_moment_later() {
+    let config = Config::default();
+    let holds = holds(&config, 200);
+    let (least, most) = (holds.iter().min().unwrap(), holds.iter().max().unwrap());
+    let (quarter, span) = (config.least_hold / 4, config.most_hold - config.least_hold);
+    assert!(config.least_hold <= *least && *most <= config.most_hold + Duration::from_millis(1));
+    assert!(*least <= config.least_hold + quarter, "{least:?}");
+    assert!(*most >= config.least_hold + span * 3 / 4, "{most:?}");
+}
+
+#[test]
+fn a_small_envelope_is_forwarded_at_once() {
+    let mut fixture = Fixture::new(Config::default());
+    let size = Config::default().hold_above - OVERHEAD - 1;
+    fixture.gossip(ALICE, &sized(AUTHOR, 1, size));
+    assert_eq!(fixture.verdicts(), [Verdict::Accept]);
+}
+
+#[test]
+fn the_one_that_is_due_first_is_forwarded_first() {
+    let mut fixture = Fixture::new(Config::default());
+    let size = Config::default().hold_above;
+    for number in 1..=50 {
+        fixture.gossip(ALICE, &sized(AUTHOR, number, size));
+    }
+    let mut forwarded = 0;
+    while let Some(due) = fixture.inbox.held_back.due() {
+        assert_eq!(fixture.inbox.poll_timeout().map(|at| at <= due), Some(true));
+        fixture.now = due;
+        fixture.handle(Input::Timeout);
+        forwarded += 1;
+    }
+    assert_eq!(fixture.verdicts().len(), 50);
+    assert!(forwarded > 40, "each at its own time: {forwarded}");
 }
