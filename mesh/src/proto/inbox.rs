@@ -30,11 +30,13 @@
 //!    others hear in time that they needn't (the random assessment delay of Ni et al. 1999, "The
 //!    broadcast storm problem").
 //! 8. **Bounds.** Streams, held bytes and cached bytes per topic are bounded; over the bound the
-//!    idlest stream is forgotten, the fullest gap given up, the oldest envelope dropped.
+//!    idlest stream is forgotten but for the place that it had come to, the fullest gap given up,
+//!    the oldest envelope dropped.
 //!
 //! The invariant, per stream: every number below `next` is delivered or given up; no number at or
 //! above `next` is delivered; `held` is above `next`.
 
+mod forgotten;
 mod held_back;
 mod recent;
 mod repair;
@@ -149,7 +151,10 @@ impl Inbox {
     fn is_settled(&mut self, topic: &TopicId, envelope: &Envelope) -> bool {
         let Some(topic) = self.topics.get(topic) else { return true };
         let Some(stream) = topic.streams.get(&envelope.author) else {
-            return envelope.author == self.me;
+            let seen =
+                envelope.number < topic.forgotten.next(&envelope.author, envelope.incarnation);
+            self.stats.duplicate += u64::from(seen);
+            return seen || envelope.author == self.me;
         };
         let stale = envelope.incarnation < stream.incarnation || envelope.author == self.me;
         let seen = envelope.incarnation == stream.incarnation && stream.has(envelope.number);

@@ -30,7 +30,8 @@ impl Inbox {
                 // A stream that we don't know: ask for its end. What comes is verified first.
                 _ => {
                     let reach = self.config.lookback.min(MAX_ENTRIES as u64);
-                    (tip.next.saturating_sub(reach).max(1)..tip.next).collect()
+                    let first = topic.forgotten.next(&tip.author, tip.incarnation);
+                    (tip.next.saturating_sub(reach).max(first)..tip.next).collect()
                 }
             };
             self.ask(tips.topic, tip.author, tip.incarnation, numbers, from);

@@ -4,14 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aether_core::{PublicKey, Time};
 
-use super::{recent::Recent, reports::Reports, stream::Stream, types::Config};
+use super::{
+    forgotten::Forgotten, recent::Recent, reports::Reports, stream::Stream, types::Config,
+};
 use crate::proto::envelope::Envelope;
+
+/// Forgotten streams of which the place is remembered, as a multiple of the streams.
+const REMEMBERED: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) since: u64,
     pub(super) neighbours: BTreeSet<PublicKey>,
     pub(super) streams: BTreeMap<PublicKey, Stream>,
+    pub(super) forgotten: Forgotten,
     /// Streams with a gap.
     pub(super) gaps: BTreeSet<PublicKey>,
     pub(super) held_bytes: usize,
@@ -26,6 +32,7 @@ impl Topic {
             since,
             neighbours: BTreeSet::new(),
             streams: BTreeMap::new(),
+            forgotten: Forgotten::default(),
             gaps: BTreeSet::new(),
             held_bytes: 0,
             recent: Recent::default(),
@@ -53,7 +60,12 @@ impl Topic {
         if !self.streams.contains_key(&envelope.author) {
             self.make_room(config);
         }
-        let first = || Stream::first_contact(envelope, lookback, now);
+        let first = || {
+            let mut stream = Stream::first_contact(envelope, lookback, now);
+            stream.next =
+                stream.next.max(self.forgotten.next(&envelope.author, envelope.incarnation));
+            stream
+        };
         self.streams.entry(envelope.author).or_insert_with(first)
     }
 
@@ -61,7 +73,8 @@ impl Topic {
     fn make_room(&mut self, config: &Config) {
         if self.streams.len() >= config.max_streams {
             let idlest = self.streams.iter().min_by_key(|(_, stream)| stream.active);
-            if let Some(author) = idlest.map(|(author, _)| *author) {
+            if let Some((author, stream)) = idlest.map(|(author, stream)| (*author, stream)) {
+                self.forgotten.add(author, stream, REMEMBERED * config.max_streams);
                 self.forget(&author);
             }
         }

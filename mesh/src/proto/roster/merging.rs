@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aether_core::PublicKey;
 
-use super::{Card, Member, Output, Roster, Update};
+use super::{Card, CardError, Member, Output, Roster, Update};
 
 impl Roster {
     pub(super) fn on_update(&mut self, from: PublicKey, update: Update) {
@@ -24,9 +24,14 @@ impl Roster {
             return;
         }
         // Verified only if it is news, so that a repeated card costs no signature check.
-        if card.verify(&self.mesh).is_err() {
-            self.outputs.push_back(Output::Forged { from });
-            return;
+        match card.verify(&self.mesh) {
+            Ok(()) => {}
+            // A later release may allow more; nobody is to blame.
+            Err(CardError::TooLarge) => return,
+            Err(CardError::Forged(_)) => {
+                self.outputs.push_back(Output::Forged { from });
+                return;
+            }
         }
         if card.is_leaving() {
             self.bury(peer, (card.life, card.revision));

@@ -19,6 +19,7 @@ pub enum Message {
         number: u64,
         /// News.
         #[n(1)]
+        #[cbor(with = "news")]
         updates: Vec<Update>,
     },
     /// I am here.
@@ -29,6 +30,7 @@ pub enum Message {
         number: u64,
         /// News.
         #[n(1)]
+        #[cbor(with = "news")]
         updates: Vec<Update>,
     },
     /// Ping that member for me, and pass its ack on to me under this number.
@@ -42,6 +44,7 @@ pub enum Message {
         target: ByteArray<32>,
         /// News.
         #[n(2)]
+        #[cbor(with = "news")]
         updates: Vec<Update>,
     },
     /// Some of those I know; first of all myself. Sent on connecting.
@@ -49,6 +52,7 @@ pub enum Message {
     Hello {
         /// Cards.
         #[n(0)]
+        #[cbor(with = "news")]
         updates: Vec<Update>,
     },
 }
@@ -64,7 +68,8 @@ impl Message {
     }
 }
 
-/// A piece of news.
+/// A piece of news. On the wire an array that begins with its kind; a kind that isn't known here is
+/// skipped, so that a later release can add one.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(flat)]
 pub enum Update {
@@ -84,4 +89,43 @@ pub enum Update {
         #[n(2)]
         revision: u64,
     },
+}
+
+mod news {
+    //! Updates on the wire.
+
+    use minicbor::{Decode as _, Decoder, Encode as _, Encoder};
+
+    use super::{MAX_UPDATES, Update};
+
+    /// The kinds of this release.
+    const KINDS: u32 = 2;
+
+    pub(super) fn encode<C, W: minicbor::encode::Write>(
+        updates: &[Update],
+        e: &mut Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        updates.encode(e, context)
+    }
+
+    pub(super) fn decode<'b, C>(
+        d: &mut Decoder<'b>,
+        context: &mut C,
+    ) -> Result<Vec<Update>, minicbor::decode::Error> {
+        let count = d
+            .array()?
+            .ok_or_else(|| minicbor::decode::Error::message("updates of unknown length"))?;
+        let mut updates = Vec::new();
+        for _ in 0..count {
+            let mut ahead = d.probe();
+            ahead.array()?;
+            if ahead.u32()? < KINDS && updates.len() < MAX_UPDATES {
+                updates.push(Update::decode(d, context)?);
+            } else {
+                d.skip()?;
+            }
+        }
+        Ok(updates)
+    }
 }

@@ -315,6 +315,36 @@ fn what_is_over_the_limits_is_cut_when_signed_and_refused_when_received() {
 }
 
 #[test]
+fn what_is_over_our_limits_is_left_out_and_nobody_is_blamed() {
+    let mut fixture = Fixture::with_members(Config::default(), [2]);
+    let bytes = later_card(3, vec!["x".repeat(129)], "");
+    fixture.says(2, hello([Update::Card(wire::from_cbor(&bytes).unwrap())]));
+    assert_eq!((fixture.joined(), fixture.forgers()), (vec![], vec![]));
+}
+
+#[test]
+fn a_later_releases_news_is_skipped_and_the_rest_is_read() {
+    let known = Update::Suspect { peer: (*peer(2).as_bytes()).into(), life: LIFE, revision: 1 };
+    let ours = Message::Ping { number: 7, updates: vec![known.clone(), known] };
+    let mut later = wire::to_cbor(&ours);
+    let one = wire::to_cbor(&vec![Update::Card(card(3, 1))]);
+    // The list of two becomes one of three: in the middle a kind of news that isn't known.
+    let at = later.iter().position(|byte| *byte == 0x82).unwrap();
+    later[at] = 0x83;
+    let unknown = [0x83, 0x02, 0x61, b'x', 0x81, 0xf6];
+    let middle = at + 1 + (later.len() - at - 1) / 2;
+    later.splice(middle..middle, unknown);
+    assert_eq!(wire::from_cbor::<Message>(&later).unwrap(), ours);
+    assert!(wire::from_cbor::<Message>(&one).is_err(), "news alone is no message");
+
+    let many = Message::Hello { updates: vec![Update::Card(card(3, 1)); 2 * MAX_UPDATES] };
+    let Message::Hello { updates } = wire::from_cbor(&wire::to_cbor(&many)).unwrap() else {
+        unreachable!("it was a hello")
+    };
+    assert_eq!(updates.len(), MAX_UPDATES);
+}
+
+#[test]
 fn another_profile_is_signed_and_told() {
     let mut fixture = Fixture::with_members(Config::default(), [2]);
     fixture.handle(Input::Profile(profile(ME)));
