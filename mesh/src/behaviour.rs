@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use crate::{
     config::{Config, Preset},
     discovery::mdns::MeshMdns,
-    gossip, link,
+    gossip, link, streams,
 };
 
 #[derive(NetworkBehaviour)]
@@ -34,6 +34,7 @@ pub(crate) struct Behaviour {
     pub(crate) kad: kad::Behaviour<MemoryStore>,
     pub(crate) gossip: gossipsub::Behaviour,
     pub(crate) link: request_response::Behaviour<link::Codec>,
+    pub(crate) streams: streams::Behaviour,
     pub(crate) mdns: Toggle<MeshMdns>,
     pub(crate) relay_client: relay::client::Behaviour,
     pub(crate) relay: Toggle<relay::Behaviour>,
@@ -98,6 +99,7 @@ impl Behaviour {
                     .with_request_timeout(Duration::from_secs(5))
                     .with_max_concurrent_streams(64),
             ),
+            streams: streams::Behaviour::new(config.limits.max_streams),
             mdns: mdns.into(),
             relay_client,
             relay: config.roles.relay.then(|| relay_server(local)).into(),

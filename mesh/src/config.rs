@@ -65,6 +65,9 @@ pub struct Limits {
     pub max_outbox: usize,
     /// Bytes of envelopes that wait for a subscriber to read them, per subscriber.
     pub max_unread: usize,
+    /// Streams that each peer may have open here, over all names. The transports allow 256 per
+    /// connection, the node's own protocols included.
+    pub max_streams: usize,
     /// What each peer may send.
     pub budget: budget::Config,
 }
@@ -80,6 +83,7 @@ impl Default for Limits {
             max_topics: 100,
             max_outbox: 4 * 1024 * 1024,
             max_unread: 16 * 1024 * 1024,
+            max_streams: 128,
             budget: budget::Config::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Peers that find each other and talk, with no server in the middle.
 //!
 //! A program embeds a [`Node`]. Nodes of one mesh discover each other, know who is alive, and
-//! publish typed, signed messages on [`Topic`]s.
+//! publish typed, signed messages on [`Topic`]s, and open [`Stream`]s to each other.
 //!
 //! ```
 //! # #[cfg(feature = "net")]
@@ -30,6 +30,7 @@
 //!
 //! - [`Node`], [`Preset`], [`Builder`] and [`Config`]: start and stop.
 //! - [`Topic`], [`Receipt`], [`Subscription`], [`Message`]: talk.
+//! - [`Stream`], [`Incoming`]: bytes in both directions between two nodes.
 //! - [`Member`], [`MemberEvents`]: who is there.
 //! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
 //! - [`identity`]: key files.
@@ -69,6 +70,8 @@ mod network;
 #[cfg(feature = "net")]
 mod node;
 #[cfg(feature = "net")]
+mod streams;
+#[cfg(feature = "net")]
 mod topic;
 #[cfg(feature = "net")]
 mod topics;
@@ -82,6 +85,7 @@ pub use self::{
     metrics::MetricsRegistry,
     network::{Connection, Direction, NetworkStatus},
     node::{Builder, Closed, Node, SpawnError},
+    streams::{AcceptError, Incoming, MAX_STREAM_NAME, OpenError, Stream},
     topic::{
         Event, MAX_MESSAGE, MAX_TOPIC_NAME, Message, PublishError, Receipt, Subscription, Topic,
         TopicError,

@@ -66,8 +66,8 @@ pub(crate) struct Metrics {
 }
 
 pub(crate) const REFUSED: [&str; 5] = ["duplicate", "stale", "forged", "malformed", "newer"];
-pub(crate) const DROPPED: [&str; 4] =
-    ["gossip_queue", "link_queue", "command_queue", "roster_queue"];
+pub(crate) const DROPPED: [&str; 5] =
+    ["gossip_queue", "link_queue", "command_queue", "roster_queue", "stream_queue"];
 const VERIFY_BUCKETS: [f64; 9] = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 0.1];
 
 impl Metrics {
@@ -95,8 +95,8 @@ impl Metrics {
             faults: new.family("faults", "Faults of peers, by kind", &Fault::ALL.map(Fault::name)),
             over_budget: new.family(
                 "over_budget",
-                "Messages dropped because a peer sent too many",
-                &["gossip", "link"],
+                "Messages and streams refused because a peer sent too many",
+                &["gossip", "link", "streams"],
             ),
             dropped: new.family("dropped", "Events dropped because a queue was full", &DROPPED),
             members: new.gauge("members", "Other members in the roster"),

@@ -11,6 +11,7 @@ mod status;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use aether_core::{MeshId, Protocol as _, PublicKey, Time};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, PeerId, Swarm,
+    Multiaddr, PeerId, StreamProtocol, Swarm,
     core::transport::ListenerId,
     gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, TopicHash},
     multiaddr::Protocol,
@@ -48,6 +49,7 @@ use crate::{
         link::Frame,
         roster,
     },
+    streams::{AcceptError, Opening, Stream},
 };
 
 const TICK: Duration = Duration::from_millis(500);
@@ -95,6 +97,16 @@ pub(crate) enum Command {
     },
     Dial {
         address: Multiaddr,
+    },
+    AcceptStreams {
+        protocol: StreamProtocol,
+        name: Arc<str>,
+        queue: mpsc::Sender<Stream>,
+        reply: oneshot::Sender<Result<(), AcceptError>>,
+    },
+    OpenStream {
+        peer: PeerId,
+        opening: Opening,
     },
     Status {
         reply: oneshot::Sender<NetworkStatus>,
@@ -315,6 +327,14 @@ impl Network {
             Command::Dial { address } => {
                 self.dialer.seed(address);
                 self.dial();
+            }
+            Command::AcceptStreams { protocol, name, queue, reply } => {
+                let streams = &mut self.swarm.behaviour_mut().streams;
+                let _ = reply.send(streams.accept(protocol, name, queue));
+            }
+            Command::OpenStream { peer, opening } => {
+                let addresses = self.dialer.addresses(&peer).to_vec();
+                self.swarm.behaviour_mut().streams.open(peer, addresses, opening);
             }
             Command::Status { reply } => {
                 let _ = reply.send(self.status());
@@ -562,6 +582,7 @@ impl Network {
         self.next_tick = now + TICK;
         self.settle_connections(now);
         self.trim();
+        self.swarm.behaviour_mut().streams.forget_gone();
         self.listen_through_relays();
         if now >= self.next_ask {
             // Alone, a node asks more often.
@@ -641,7 +662,10 @@ impl Network {
             }
             let best = state.connections.iter().min_by_key(|(_, link)| rank(link));
             let best = best.map(|(id, _)| *id);
-            surplus.extend(state.connections.keys().copied().filter(|id| Some(*id) != best));
+            // One that carries streams stays until they have ended.
+            let streams = &self.swarm.behaviour().streams;
+            let idle = |id: &ConnectionId| Some(*id) != best && streams.is_idle(peer, id);
+            surplus.extend(state.connections.keys().copied().filter(idle));
         }
         for connection in surplus {
             tracing::debug!(%connection, "closing a second connection to one peer");
@@ -649,7 +673,8 @@ impl Network {
         }
     }
 
-    /// Near the limit, peers that are in no gossip mesh are let go: others need the room.
+    /// Near the limit, peers that are in no gossip mesh and have no stream open are let go: others
+    /// need the room.
     fn trim(&mut self) {
         let high = (self.config.limits.max_connections as usize) * 3 / 4;
         if self.peers.len() <= high {
@@ -659,10 +684,11 @@ impl Network {
         let needed: BTreeSet<PeerId> = gossip.all_mesh_peers().copied().collect();
         let low = high.saturating_sub(high / 4).max(self.config.limits.target_peers);
         let surplus = self.peers.len() - low.min(self.peers.len());
-        let idle: Vec<PeerId> =
-            self.peers.keys().filter(|peer| !needed.contains(peer)).copied().collect();
+        let streams = &self.swarm.behaviour().streams;
+        let is_idle = |peer: &&PeerId| !needed.contains(peer) && !streams.has_streams(peer);
+        let idle: Vec<PeerId> = self.peers.keys().filter(is_idle).copied().collect();
         for peer in idle.into_iter().take(surplus) {
-            tracing::debug!(%peer, "let go: near the limit of connections, and in no gossip mesh");
+            tracing::debug!(%peer, "let go: near the limit of connections, and idle");
             let _ = self.swarm.disconnect_peer_id(peer);
         }
     }

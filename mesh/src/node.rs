@@ -34,6 +34,7 @@ use crate::{
     metrics::{self, Metrics, MetricsRegistry},
     network::{self, Command, Network, NetworkStatus},
     proto::roster::{Profile, Roster},
+    streams::{self, AcceptError, Incoming, OpenError, Opening, Refusal, Stream},
     topic::{MAX_TOPIC_NAME, Topic, TopicError},
     topics::{self, Topics},
     transport,
@@ -126,6 +127,46 @@ impl Node {
         let (reply, answer) = oneshot::channel();
         self.inner.topics.send(topics::Request::Names { reply }).await.map_err(|_| Closed)?;
         answer.await.map_err(|_| Closed)
+    }
+
+    /// Takes the streams that others open under this name, from now on and until the result is
+    /// dropped. It is the program's own agreement what is said on them.
+    ///
+    /// A peer may have 128 streams open here, and 64 wait to be taken; what comes beyond them is
+    /// reset and counted in the metrics.
+    pub async fn accept_streams(&self, name: &str) -> Result<Incoming, AcceptError> {
+        let protocol = streams::protocol(&self.mesh(), name)
+            .ok_or_else(|| AcceptError::Name { name: name.to_owned() })?;
+        let (queue, incoming) = mpsc::channel(streams::MAX_UNTAKEN);
+        let (reply, answer) = oneshot::channel();
+        let command = Command::AcceptStreams { protocol, name: name.into(), queue, reply };
+        self.inner.network.send(command).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)??;
+        Ok(Incoming::new(incoming, self.clone()))
+    }
+
+    /// Opens a stream to a peer that takes streams of this name. One that isn't connected is
+    /// dialed, where the roster or discovery knows its addresses.
+    ///
+    /// It takes a round trip, or a dial of at most 10 seconds. Cancelling leaves nothing open.
+    pub async fn open_stream(&self, peer: PeerId, name: &str) -> Result<Stream, OpenError> {
+        let protocol = streams::protocol(&self.mesh(), name)
+            .ok_or_else(|| OpenError::Name { name: name.to_owned() })?;
+        let unreachable = |reason: &str| OpenError::Unreachable { peer, reason: reason.to_owned() };
+        if peer == self.id() {
+            return Err(unreachable("it is this node itself"));
+        }
+        let (reply, answer) = oneshot::channel();
+        let opening = Opening { protocol, reply };
+        let command = Command::OpenStream { peer, opening };
+        self.inner.network.send(command).await.map_err(|_| Closed)?;
+        match answer.await {
+            Ok(Ok((io, in_use))) => Ok(Stream::new(io, peer, name.into(), None, in_use)),
+            Ok(Err(Refusal::NotTaken)) => Err(OpenError::NotTaken { peer, name: name.to_owned() }),
+            Ok(Err(Refusal::Unreachable(reason))) => Err(unreachable(&reason)),
+            Err(_) if self.inner.network.is_closed() => Err(Closed.into()),
+            Err(_) => Err(unreachable("the connection was lost")),
+        }
     }
 
     /// The other members that are alive, as this node sees it.

@@ -14,6 +14,7 @@ use crate::{
     discovery::mdns::Seen,
     metrics::Reason,
     proto::{budget::Channel, link::FrameError},
+    streams,
 };
 
 impl Network {
@@ -60,6 +61,12 @@ impl Network {
                 self.on_gossip(event);
             }
             BehaviourEvent::Link(event) => self.on_link(event),
+            BehaviourEvent::Streams(streams::Event::Untaken) => {
+                self.metrics.drop_for("stream_queue");
+            }
+            BehaviourEvent::Streams(streams::Event::OverLimit) => {
+                self.metrics.over_budget.get_or_create(&Reason { reason: "streams" }).inc();
+            }
             BehaviourEvent::Identify(event) => {
                 self.libp2p_metrics.record(&event);
                 if let identify::Event::Received { peer_id, info, connection_id } = event {

@@ -11,4 +11,5 @@ mod discovery;
 mod hostile;
 mod names;
 mod node;
+mod streams;
 mod topics;
