@@ -56,8 +56,8 @@ impl Caller {
     /// A caller on a new stream.
     ///
     /// # Panics
-    /// If the rooms of `config` don't hold one largest reply and one stream, or one of these takes
-    /// 4 GiB or more.
+    /// If the rooms of `config` don't hold one largest reply and one stream, one of these takes
+    /// 4 GiB or more, or `max_unsent` is below its least.
     pub fn new(config: Config) -> Self {
         let largest = config.max_request.max(config.max_reply).max(config.stream_window);
         assert!(u32::try_from(largest).is_ok(), "lengths and grants have 32 bits");

@@ -73,6 +73,7 @@ impl Transfer {
 
 impl Outgoing {
     pub(super) fn new(max_unsent: usize) -> Self {
+        assert!(max_unsent >= 2 * MAX_CHUNK, "pieces alone never clog a session");
         let (transfers, turns) = (BTreeMap::new(), VecDeque::new());
         Self { max_unsent, unsent: 0, transfers, turns }
     }

@@ -74,7 +74,8 @@ impl Server {
     /// A server on a new stream.
     ///
     /// # Panics
-    /// If the room of `config` doesn't hold one largest request, or one takes 4 GiB or more.
+    /// If the room of `config` doesn't hold one largest request, one takes 4 GiB or more, or
+    /// `max_unsent` is below its least.
     pub fn new(config: Config) -> Self {
         assert!(config.request_room >= config.max_request, "the room holds the largest request");
         assert!(u32::try_from(config.max_request).is_ok(), "grants have 32 bits");
@@ -277,6 +278,7 @@ impl Server {
         }
         self.send_head_of_items(call);
         self.outgoing.push(call, item);
+        self.pump();
         let has_room = self.has_room(call);
         if let Some(live) = self.calls.get_mut(&call) {
             live.is_full = !has_room;

@@ -209,7 +209,7 @@ fn a_reply_after_the_deadline_is_not_delivered_even_before_the_timeout() {
 /// Rule 4.
 #[test]
 fn bodies_take_turns_and_wait_for_the_driver() {
-    let config = Config { max_unsent: 20_000, ..small() };
+    let config = Config { max_unsent: 2 * MAX_CHUNK, ..small() };
     let mut end = End { writes: false, ..End::new(Caller::new(config)) };
     let weight = |frames: &[Frame]| frames.iter().map(Frame::weight).sum();
     let (mut sent, _) = end.call(1, call(false, FREE_CREDIT));

@@ -271,7 +271,7 @@ fn a_call_ends_at_its_deadline() {
 /// Rule 4.
 #[test]
 fn replies_take_turns_and_a_small_one_never_waits_behind_a_large_one() {
-    let config = Config { max_unsent: 20_000, ..small() };
+    let config = Config { max_unsent: 2 * MAX_CHUNK, ..small() };
     let mut end = End { writes: false, ..End::new(Server::new(config)) };
     (1..=3).for_each(|call| end.running(call, false));
     let reply =
