@@ -16,11 +16,11 @@
 //! | 0 | [`Payload::Request`] | caller | CBOR map, see [`Request`] |
 //! | 1 | [`Payload::Chunk`] | caller | the next 1 to 16,384 bytes of the request's body |
 //! | 2 | [`Payload::Cancel`] | caller | skipped |
-//! | 3 | [`Payload::Reply`] | server | CBOR map: 0 length of the whole reply, or 1 an error, or neither where items follow |
-//! | 4 | [`Payload::Part`] | server | the next 1 to 16,384 bytes of the reply, or of an item that goes on |
+//! | 3 | [`Payload::Reply`] | server | CBOR map: 0 length, or 1 an error, or neither: items follow |
+//! | 4 | [`Payload::Part`] | server | 1 to 16,384 bytes of the reply, or of an item that goes on |
 //! | 5 | [`Payload::Item`] | server | the last 0 to 16,384 bytes of an item |
 //! | 6 | [`Payload::End`] | server | CBOR map: 1 an error, or nothing |
-//! | 7 | [`Payload::Grant`] | both | 4 bytes, at least 1: so many more bytes of this call may be sent |
+//! | 7 | [`Payload::Grant`] | both | 4 bytes, not 0: so many more bytes of this call may be sent |
 //! | 8 | [`Payload::GoingAway`] | server | skipped |
 //!
 //! A request is the CBOR map 0 service (text, 1 to 64 bytes), 1 endpoint (text, 1 to 64 bytes), 2

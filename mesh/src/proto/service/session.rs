@@ -14,20 +14,20 @@
 //! 3. **Deadline**: a deadline travels as the time that remains. The server measures it by its own
 //!    clock from the arrival of the head, cut at `max_deadline`; so do the calls that a handler
 //!    makes in turn. Each side ends the call by itself when its deadline passes.
-//! 4. **Turns**: bodies, replies and items travel in pieces of at most [`MAX_CHUNK`], and calls that
-//!    have something to send take turns, one piece each. Heads, cancellations, errors and grants
-//!    wait for nobody. Pieces are handed out only while less than `max_unsent` is unsent, so a call
-//!    that comes later never waits behind a large body.
+//! 4. **Turns**: bodies, replies and items travel in pieces of at most [`MAX_CHUNK`], and calls
+//!    that have something to send take turns, one piece each. Heads, cancellations, errors and
+//!    grants wait for nobody. Pieces are handed out only while less than `max_unsent` is unsent, so
+//!    a call that comes later never waits behind a large body.
 //! 5. **Whole bodies and replies**: the first [`FREE_CREDIT`] bytes need no permission. The rest is
 //!    granted at once and in full, in the order of the calls, when the receiver has room for it;
 //!    so two half-sent bodies never wait for each other.
-//! 6. **Items**: a streamed reply may have [`STREAM_CREDIT`] bytes on the way and unread, or more if
-//!    the caller grants it; what the reader consumed is granted again. Each frame counts for its
+//! 6. **Items**: a streamed reply may have [`STREAM_CREDIT`] bytes on the way and unread, or more
+//!    if the caller grants it; what the reader consumed is granted again. Each frame counts for its
 //!    piece and [`ITEM_OVERHEAD`]. An item has at most [`MAX_ITEM`] bytes, which always fit.
 //! 7. **Bounds**: the memory that a session takes is bounded by the configuration at each side,
 //!    whatever the other does. A call for which there is no room is refused before its handler
-//!    starts (`Overloaded`), or isn't sent at all ([`caller::Unsent`]); a reply for which there is no
-//!    room is dropped, and its caller is told so.
+//!    starts (`Overloaded`), or isn't sent at all ([`caller::Unsent`]); a reply for which there is
+//!    no room is dropped, and its caller is told so.
 //! 8. **Draining**: a server that drains says so, refuses new calls as `Overloaded`, and finishes
 //!    those it has. A caller that was told makes no new calls.
 //! 9. **Faults**: what can't come from a correct peer ends the session with a [`Fault`], and all

@@ -160,7 +160,7 @@ impl Pair {
             .map(|(call, _)| *call)
             .collect();
         if let Some(call) = self.run.draw.pick(&open).copied() {
-            let asked = self.asked.get_mut(&call).unwrap();
+            let asked = self.asked.get_mut(&call).expect("it was asked");
             asked.is_cancelled = true;
             asked.unread.clear();
             self.call(caller::Input::Cancel { call });
@@ -177,7 +177,7 @@ impl Pair {
     /// A handler does something; in a hurry it ends.
     fn handle(&mut self, call: Option<u64>, hurry: bool) {
         let Some(call) = call else { return };
-        let served = self.served.get_mut(&call).unwrap();
+        let served = self.served.get_mut(&call).expect("it arrived");
         if !served.is_started || served.is_done || served.is_waiting {
             return;
         }
@@ -201,7 +201,7 @@ impl Pair {
         let item = content(call, 2 + served.items.len(), len);
         served.items.push(len);
         self.serve(server::Input::Item { call, item });
-        let served = self.served.get_mut(&call).unwrap();
+        let served = self.served.get_mut(&call).expect("it arrived");
         if served.ending.is_none() && !self.server.has_room(call) {
             served.is_waiting = true;
             self.sometimes.hit("the handler waited");
@@ -212,7 +212,13 @@ impl Pair {
         let readers = self.asked.iter().filter(|(_, asked)| !asked.unread.is_empty());
         let readers: Vec<u64> = readers.map(|(call, _)| *call).collect();
         if let Some(call) = self.run.draw.pick(&readers).copied() {
-            let credit = self.asked.get_mut(&call).unwrap().unread.pop_front().unwrap();
+            let credit = self
+                .asked
+                .get_mut(&call)
+                .expect("it was asked")
+                .unread
+                .pop_front()
+                .expect("it reads");
             self.call(caller::Input::Consumed { call, credit });
         }
     }
@@ -354,7 +360,7 @@ impl Pair {
                 }
                 server::Output::Start { call, body } => self.on_start(call, &body),
                 server::Output::Room { call } => {
-                    let served = self.served.get_mut(&call).unwrap();
+                    let served = self.served.get_mut(&call).expect("it arrived");
                     assert!(served.is_waiting && served.ending.is_none());
                     served.is_waiting = false;
                 }

@@ -43,7 +43,7 @@ impl Liar {
                 self.last += 1;
                 let left = length(run);
                 self.said.insert(self.last, Said { streaming: false, has_head: true, left });
-                let length = u32::try_from(left).unwrap();
+                let length = left as u32;
                 return Some(Frame::new(self.last, Payload::Request(request(run, length))));
             }
             2 => Payload::Cancel,
@@ -71,7 +71,7 @@ impl Liar {
             said.left = if said.streaming { 90_000 } else { run.draw.below(FREE_CREDIT) };
             Payload::Reply(Ok(match said.streaming {
                 true => Shape::Items,
-                false => Shape::Whole(u32::try_from(said.left).unwrap()),
+                false => Shape::Whole(said.left as u32),
             }))
         } else if run.draw.chance(0.2) {
             grant(run)
@@ -97,7 +97,7 @@ fn piece(run: &mut Run, most: usize) -> Option<Bytes> {
 }
 
 fn grant(run: &mut Run) -> Payload {
-    Payload::Grant(u32::try_from(run.draw.number(1..=100_000)).unwrap())
+    Payload::Grant(run.draw.number(1..=100_000) as u32)
 }
 
 fn request(run: &mut Run, length: u32) -> Request {
@@ -113,7 +113,7 @@ fn request(run: &mut Run, length: u32) -> Request {
 }
 
 fn lie(run: &mut Run, to_server: bool) -> Payload {
-    let some = u32::try_from(length(run)).unwrap();
+    let some = length(run) as u32;
     match run.draw.below(10) {
         0 if to_server => Payload::Request(request(run, some)),
         0 | 1 => Payload::Reply(Ok(Shape::Whole(some))),

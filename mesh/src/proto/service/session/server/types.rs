@@ -35,8 +35,8 @@ pub struct Config {
     pub max_deadline: Duration,
     /// How long a caller that was refused for want of room is asked to wait.
     pub retry_after: Duration,
-    /// Bytes with the driver that it hasn't written yet, beyond which replies wait; at least 32 KiB.
-    /// More saves wake-ups, less lets a small call overtake a large one sooner.
+    /// Bytes with the driver that it hasn't written yet, beyond which replies wait; at least 32
+    /// KiB. More saves wake-ups, less lets a small call overtake a large one sooner.
     pub max_unsent: usize,
 }
 
