@@ -31,6 +31,9 @@ const EPOCH: u64 = 1_700_000_000_000;
 /// Longer than anything takes to travel once there are no faults, narrow links included.
 const GOSSIP: Duration = Duration::from_secs(5);
 
+/// How long the rosters of a few nodes take to notice a death where nothing is lost.
+const NOTICED: Duration = Duration::from_secs(20);
+
 const SERVICES: [&str; 3] = ["store", "cache", "queue"];
 
 fn instance(service: usize, id: u64) -> Instance {
@@ -294,8 +297,10 @@ fn is_genuine(
 
 fn memory_is_bounded(world: &World<Services>) -> Result<(), String> {
     let node = world.touched().and_then(|node| world.node(node)).and_then(Node::honest);
-    let Some(Member { directory, config, .. }) = node else { return Ok(()) };
+    let Some(Member { directory, config, me, .. }) = node else { return Ok(()) };
+    let of = |service| directory.instances(service).filter(|listed| listed.peer != *me).count();
     let held = [
+        ("instances", SERVICES.into_iter().map(of).max().unwrap_or(0), config.max_instances),
         ("nodes", directory.len(), config.max_nodes),
         ("bytes", directory.bytes(), config.max_bytes),
         ("gone", directory.gone(), config.max_gone),
@@ -372,11 +377,26 @@ fn hostile() {
         if let Some(dies) = dies {
             world.fault(Fault::Crash(dies));
         }
+        // Connections that break and form again make neighbours ask, and none may revive the dead.
+        for _ in 0..6 {
+            flap(&mut world);
+        }
         // A liar can repeat the last words of the dead once to whoever missed them.
         let within = if pace.is_some() { config.ttl * 2 } else { config.ttl };
         world.eventually("they are gone", within + GOSSIP, |world| subject.all_agree(world));
         world.finish()
     });
+}
+
+/// Cuts one node off for a moment.
+fn flap(world: &mut World<Services>) {
+    let nodes = world.ids().len();
+    let alone = NodeId(world.draw().below(nodes));
+    let all = || (0..nodes).map(NodeId);
+    world.fault(Fault::Partition(vec![all().filter(|node| *node != alone).collect()]));
+    world.run_for(Duration::from_secs(2));
+    world.fault(Fault::Partition(vec![all().collect()]));
+    world.run_for(Duration::from_secs(3));
 }
 
 /// An honest node, and another if there is one.
@@ -420,7 +440,7 @@ fn ends_in_time() {
                 _ => {
                     world.sometimes("killed");
                     world.fault(Fault::Crash(node));
-                    config.ttl + GOSSIP
+                    if lossy { config.ttl + GOSSIP } else { NOTICED }
                 }
             };
             world.eventually("it is gone", within, |world| subject.all_agree(world));

@@ -90,7 +90,7 @@ pub(crate) struct Member {
     pub(crate) directory: Directory,
     pub(crate) config: Config,
     pub(crate) left: bool,
-    me: PublicKey,
+    pub(crate) me: PublicKey,
     roster: Roster,
     neighbours: BTreeSet<PublicKey>,
     seen: BTreeSet<Hash>,
