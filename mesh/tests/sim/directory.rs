@@ -32,7 +32,7 @@ const EPOCH: u64 = 1_700_000_000_000;
 const GOSSIP: Duration = Duration::from_secs(5);
 
 /// How long the rosters of a few nodes take to notice a death where nothing is lost.
-const NOTICED: Duration = Duration::from_secs(20);
+const NOTICED: Duration = Duration::from_secs(30);
 
 const SERVICES: [&str; 3] = ["store", "cache", "queue"];
 
@@ -377,13 +377,15 @@ fn hostile() {
         if let Some(dies) = dies {
             world.fault(Fault::Crash(dies));
         }
+        let gone = world.now();
         // Connections that break and form again make neighbours ask, and none may revive the dead.
         for _ in 0..6 {
             flap(&mut world);
         }
         // A liar can repeat the last words of the dead once to whoever missed them.
         let within = if pace.is_some() { config.ttl * 2 } else { config.ttl };
-        world.eventually("they are gone", within + GOSSIP, |world| subject.all_agree(world));
+        let within = (gone + within + GOSSIP).since(world.now());
+        world.eventually("they are gone", within, |world| subject.all_agree(world));
         world.finish()
     });
 }
