@@ -1,19 +1,15 @@
 //! The directory: nodes that serve, drain, end, die and come back, each with a roster, with and
 //! without a liar among them.
 
+mod checks;
 mod liar;
 mod member;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use aether_core::{Genesis, MeshId, Protocol, PublicKey, SecretKey, Time};
 use aether_mesh::proto::service::directory::{
-    Announcement, Config, Event as Own, Health, Instance, Listed, Load,
+    Config, Event as Own, Health, Instance, Listed, Load,
 };
 use aether_sim::{
     At, Boot, Effects, Fault, Limits, NodeId, Run, Runner, Scenario, Schedule, Subject, World,
@@ -21,6 +17,7 @@ use aether_sim::{
 use bytes::Bytes;
 
 use self::{
+    checks::{Said, is_genuine, memory_is_bounded},
     liar::Liar,
     member::{Input, Member, Output, Packet, What},
 };
@@ -250,66 +247,6 @@ impl Subject for Services {
             }
         }
     }
-}
-
-/// What honest nodes have announced: node, life, and the instance in words.
-type Said = BTreeSet<(PublicKey, u64, String)>;
-
-/// Only liars are blamed, and what is listed of an honest node is what it said.
-fn is_genuine(
-    world: &World<Services>,
-    subject: &Services,
-    said: &RefCell<Said>,
-) -> Result<(), String> {
-    for (node, event) in world.observed() {
-        match event {
-            Event::Announced(bytes) => {
-                let announcement = Announcement::decode(bytes.clone()).expect("it is honest");
-                let (peer, life) = (announcement.peer(), announcement.life);
-                let words = announcement.instances.iter().map(|each| format!("{each:?}"));
-                said.borrow_mut().extend(words.map(|words| (peer, life, words)));
-            }
-            Event::Fault(by) => {
-                if Some(*by) != subject.liar {
-                    return Err(format!("{node} blames {by}"));
-                }
-            }
-            Event::Changed(_) => {}
-        }
-    }
-    for (node, event) in world.observed() {
-        let Event::Changed(service) = event else { continue };
-        let Some(member) = world.node(*node).and_then(Node::honest) else { continue };
-        let me = subject.key(*node);
-        for Listed { peer, life, instance } in member.directory.instances(service) {
-            let honest = subject.ids.get(&peer).is_some_and(|id| Some(*id) != subject.liar);
-            let words = (peer, life, format!("{instance:?}"));
-            if honest && peer != me && !said.borrow().contains(&words) {
-                return Err(format!("{node} lists what nobody said: {words:?}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn memory_is_bounded(world: &World<Services>) -> Result<(), String> {
-    let node = world.touched().and_then(|node| world.node(node)).and_then(Node::honest);
-    let Some(Member { directory, config, me, .. }) = node else { return Ok(()) };
-    let of = |service| directory.instances(service).filter(|listed| listed.peer != *me).count();
-    let held = [
-        ("instances", SERVICES.into_iter().map(of).max().unwrap_or(0), config.max_instances),
-        ("nodes", directory.len(), config.max_nodes),
-        ("bytes", directory.bytes(), config.max_bytes),
-        ("gone", directory.gone(), config.max_gone),
-    ];
-    if directory.stats().left_out > 0 {
-        world.sometimes("announcement left out");
-    }
-    if directory.stats().stale > 0 {
-        world.sometimes("stale announcement ignored");
-    }
-    let over = held.into_iter().find(|(_, held, most)| held > most);
-    over.map_or(Ok(()), |over| Err(format!("too much is held: {over:?}")))
 }
 
 fn world(
