@@ -9,7 +9,7 @@
 //! | [`inbox`] | what is new, in which order it is delivered, and how gaps are filled |
 //! | [`roster`] | who is alive |
 //! | [`budget`] | how much a peer may send, and when it has misbehaved enough |
-//! | [`service`] | how calls are made, answered and ended |
+//! | [`service`] | who serves what, and how calls are made, answered and ended |
 //!
 //! Gossip carries envelopes fast; the link repairs what gossip lost. Both meet in the inbox.
 

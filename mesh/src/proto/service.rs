@@ -1,9 +1,13 @@
-//! Services: a node asks, another answers.
+//! Services: who serves what, how a call finds its way there, and how it is answered.
 //!
 //! | module | decides |
 //! |---|---|
+//! | [`directory`] | which instances of which services are there |
 //! | [`frame`] | what two ends of a session say to each other, byte by byte |
 //! | [`session`] | how many calls share one stream, when each ends, and who may send how much |
+//!
+//! These are the protocols alone: no node speaks them yet.
 
+pub mod directory;
 pub mod frame;
 pub mod session;
