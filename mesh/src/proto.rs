@@ -9,6 +9,7 @@
 //! | [`inbox`] | what is new, in which order it is delivered, and how gaps are filled |
 //! | [`roster`] | who is alive |
 //! | [`budget`] | how much a peer may send, and when it has misbehaved enough |
+//! | [`service`] | who answers a request |
 //!
 //! Gossip carries envelopes fast; the link repairs what gossip lost. Both meet in the inbox.
 
@@ -18,3 +19,4 @@ pub mod inbox;
 pub mod link;
 pub mod outbox;
 pub mod roster;
+pub mod service;
