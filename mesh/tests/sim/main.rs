@@ -4,4 +4,5 @@
 //! `AETHER_SECONDS` and `AETHER_SEED` say for how long, or which run to replay.
 
 mod roster;
+mod services;
 mod topics;
