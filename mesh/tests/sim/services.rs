@@ -69,17 +69,21 @@ fn a_breaker_opens_and_closes_by_itself() {
         };
         share(&mut farm, Duration::from_secs(10));
         farm.servers[sick].mood = mood;
-        let before = farm.calls - farm.answered;
+        let before = farm.failed;
         share(&mut farm, Duration::from_secs(5));
-        assert_ne!(breaker(&farm), BreakerState::Closed, "{mood:?}");
+        // The first calls that the silent one lets expire can make it too dear to get the rest of
+        // those that its breaker needs.
+        let silent = mood == Mood::Silent;
+        assert!(silent || breaker(&farm) != BreakerState::Closed, "{mood:?}");
         let broken = share(&mut farm, Duration::from_secs(15));
         assert!(broken < 0.02, "{broken} of the calls went to the broken one");
         // What broke it costs retries; only silence costs calls, those that it was given.
-        let (failed, silent) = (farm.calls - farm.answered - before, mood == Mood::Silent);
+        let failed = farm.failed - before;
         assert!(failed <= if silent { 60 } else { 10 }, "{failed} failed of {mood:?}");
         farm.servers[sick].mood = Mood::Serves;
-        // The longest that it can stay open by now is 16 seconds.
-        share(&mut farm, Duration::from_secs(17));
+        // The longest that a breaker stays open is 30 seconds. If it isn't, a wrong latency of a
+        // second is forgotten by being measured five times, every 10 seconds.
+        share(&mut farm, Duration::from_secs(if silent { 61 } else { 31 }));
         assert_eq!(breaker(&farm), BreakerState::Closed, "{mood:?}");
         let healed = share(&mut farm, Duration::from_secs(20));
         assert!(healed > 0.1, "{healed} of the calls go to the healed one");
@@ -91,10 +95,11 @@ fn a_breaker_opens_and_closes_by_itself() {
 fn overload_brings_no_storm_of_retries() {
     let demanded = ["all overloaded", "budget empty", "retried"];
     runner("overload_brings_no_storm_of_retries").sometimes(&demanded).run(|mut run: Run| {
+        let moods = [Mood::Serves, Mood::Flaky, Mood::Flaky, Mood::Flaky, Mood::Refuses];
         let pace = run.draw.duration(ms(20)..=ms(100));
         let mut servers = vec![Server::new(pace); 6];
         for server in &mut servers {
-            server.capacity = run.draw.below(3) + 1;
+            server.capacity = run.draw.below(40) + 1;
         }
         let load = Load { hedged: 0.2, ..load(run.draw.number(200..=1000)) };
         let budget = BudgetConfig::default();
@@ -108,8 +113,7 @@ fn overload_brings_no_storm_of_retries() {
             let most = calls * (1.0 + budget.fraction) + seconds * budget.min_per_second;
             assert!(farm.attempts as f64 <= most, "{} attempts, {most} allowed", farm.attempts);
             for server in &mut farm.servers {
-                let refuses = farm.draw.chance(0.3);
-                server.mood = if refuses { Mood::Refuses } else { Mood::Serves };
+                server.mood = *farm.draw.pick(&moods).expect("moods");
             }
         }
         farm.finish()

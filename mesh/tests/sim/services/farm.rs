@@ -23,6 +23,8 @@ pub(super) enum Mood {
     Refuses,
     /// Breaks off half way.
     Breaks,
+    /// Breaks off two of five.
+    Flaky,
     /// Never answers.
     Silent,
 }
@@ -92,7 +94,8 @@ pub(super) struct Farm {
     pub(super) servers: Vec<Server>,
     pub(super) load: Load,
     pub(super) calls: usize,
-    pub(super) answered: usize,
+    /// Calls that ended without an answer.
+    pub(super) failed: usize,
     pub(super) attempts: usize,
     pub(super) sometimes: Sometimes,
     agenda: BTreeMap<(Time, u64), Event>,
@@ -119,7 +122,7 @@ impl Farm {
             servers,
             load,
             calls: 0,
-            answered: 0,
+            failed: 0,
             attempts: 0,
             sometimes: Sometimes::default(),
             agenda: BTreeMap::new(),
@@ -280,6 +283,8 @@ impl Farm {
             }
             Mood::Serves if self.draw.chance(0.05) => (took, Some(Ended::ApplicationError)),
             Mood::Serves => (took, Some(Ended::Ok)),
+            Mood::Flaky if self.draw.chance(0.4) => (half, Some(Ended::Failed)),
+            Mood::Flaky => (took, Some(Ended::Ok)),
             Mood::Refuses => (soon, Some(Ended::NotStarted)),
             Mood::Breaks => (half, Some(Ended::Failed)),
             Mood::Silent => (took, None),
@@ -296,13 +301,15 @@ impl Farm {
         let open = self.open.remove(&call).expect("a call ends once");
         assert!(self.now <= open.call.deadline, "{open:?} ended at {:?}", self.now);
         assert_eq!(open.running, 0, "{open:?} has attempts under way");
-        let answered = |ended| matches!(ended, Ended::Ok | Ended::ApplicationError);
+        let answered = matches!(
+            outcome,
+            Outcome::Attempted { ended: Ended::Ok | Ended::ApplicationError, .. }
+                | Outcome::Completed
+        );
+        assert!(!answered || self.now < open.call.deadline, "answered too late");
+        self.failed += usize::from(!answered);
         self.sometimes.hit(match outcome {
-            Outcome::Attempted { ended, .. } if answered(ended) => {
-                assert!(self.now < open.call.deadline, "answered too late");
-                self.answered += 1;
-                "answered"
-            }
+            Outcome::Attempted { .. } if answered => "answered",
             Outcome::Attempted { .. } => "failed",
             Outcome::Completed => "completed",
             Outcome::DeadlineExceeded => "deadline exceeded",
