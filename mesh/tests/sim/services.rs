@@ -31,7 +31,7 @@ fn runner(test: &str) -> Runner {
 
 #[test]
 fn a_slow_instance_gets_less_than_a_tenth() {
-    runner("a_slow_instance_gets_less_than_a_tenth").sometimes(&["picked as stale"]).run(
+    runner("a_slow_instance_gets_less_than_a_tenth").sometimes(&["slow one tried"]).run(
         |mut run: Run| {
             let pace = run.draw.duration(ms(2)..=ms(20));
             let per_second = run.draw.number(5..=500);
@@ -42,6 +42,7 @@ fn a_slow_instance_gets_less_than_a_tenth() {
             let mut farm = Farm::new(&run, Config::default(), servers, load);
             farm.pass(Duration::from_secs(3000 / per_second + 1));
             let (got, all) = (farm.servers[slow].attempts, farm.attempts);
+            farm.sometimes.add("slow one tried", got as u64);
             assert!(got * 10 < all, "{got} of {all} at {per_second} a second of {pace:?}");
             farm.finish()
         },
@@ -81,9 +82,8 @@ fn a_breaker_opens_and_closes_by_itself() {
         let failed = farm.failed - before;
         assert!(failed <= if silent { 60 } else { 10 }, "{failed} failed of {mood:?}");
         farm.servers[sick].mood = Mood::Serves;
-        // The longest that a breaker stays open is 30 seconds. If it isn't, a wrong latency of a
-        // second is forgotten by being measured five times, every 10 seconds.
-        share(&mut farm, Duration::from_secs(if silent { 61 } else { 31 }));
+        // The longest that a breaker stays open is 30 seconds.
+        share(&mut farm, Duration::from_secs(31));
         assert_eq!(breaker(&farm), BreakerState::Closed, "{mood:?}");
         let healed = share(&mut farm, Duration::from_secs(20));
         assert!(healed > 0.1, "{healed} of the calls go to the healed one");
@@ -138,33 +138,37 @@ fn each_call_ends_once_and_in_time() {
         "instances left out",
         "no instance",
         "one of every instance answered",
-        "picked as stale",
         "retried",
         "unavailable",
     ];
-    runner("each_call_ends_once_and_in_time").seeds(30).sometimes(&demanded).run(|mut run: Run| {
-        let count = run.draw.below(8) + 1;
-        let servers = (0..count).map(|_| Server::new(run.draw.duration(ms(1)..=ms(100)))).collect();
-        let keys = (0..4u8).map(|key| Target::Owner(OwnerKey::new(&[key])));
-        let others = [Target::Any, Target::Any, Target::Any, Target::Every];
-        let load = Load {
-            time: run.draw.duration(ms(10)..=ms(2000)),
-            idempotent: 0.5,
-            hedged: 0.3,
-            cancelled: 0.1,
-            targets: keys.chain(others).collect(),
-            ..load(run.draw.number(20..=500))
-        };
-        let max_calls = run.draw.below(200) + 6;
-        let config = Config { max_calls, max_instances: 6, ..Config::default() };
-        let mut farm = Farm::new(&run, config, servers, load);
-        for _ in 0..60 {
-            let time = farm.draw.duration(ms(1)..=ms(1000));
-            farm.pass(time);
-            disturb(&mut farm);
-        }
-        farm.finish()
-    });
+    runner("each_call_ends_once_and_in_time")
+        .seeds(30)
+        .regressions(&[137])
+        .sometimes(&demanded)
+        .run(|mut run: Run| {
+            let count = run.draw.below(8) + 1;
+            let servers =
+                (0..count).map(|_| Server::new(run.draw.duration(ms(1)..=ms(100)))).collect();
+            let keys = (0..4u8).map(|key| Target::Owner(OwnerKey::new(&[key])));
+            let others = [Target::Any, Target::Any, Target::Any, Target::Every];
+            let load = Load {
+                time: run.draw.duration(ms(10)..=ms(2000)),
+                idempotent: 0.5,
+                hedged: 0.3,
+                cancelled: 0.1,
+                targets: keys.chain(others).collect(),
+                ..load(run.draw.number(20..=500))
+            };
+            let max_calls = run.draw.below(200) + 6;
+            let config = Config { max_calls, max_instances: 6, ..Config::default() };
+            let mut farm = Farm::new(&run, config, servers, load);
+            for _ in 0..60 {
+                let time = farm.draw.duration(ms(1)..=ms(1000));
+                farm.pass(time);
+                disturb(&mut farm);
+            }
+            farm.finish()
+        });
 }
 
 /// Changes one server, or all.

@@ -8,7 +8,8 @@
 //!    Of two that cost about the same (within a tenth) the one with the lower announced load gets
 //!    the call.
 //! 2. **Nobody starves.** An instance without a measurement is free while it is idle and dear while
-//!    its first call runs. One that wasn't measured for `decay` gets one call in `explore_every`.
+//!    its first call runs. An idle one that loses a choice by its cost gets cheaper by the share
+//!    `forgiveness`, so that in the end it is tried again, and one slow answer puts it back.
 //! 3. **Retries** are for idempotent calls, and for attempts that certainly weren't started. They
 //!    wait a random part of `backoff · 2^n` ("full jitter", AWS Architecture Blog, "Exponential
 //!    Backoff and Jitter", 2015), go to another instance than those that failed where there is one,
@@ -36,8 +37,9 @@
 //!     is under way.
 //! 12. **Bounds.** Calls under way, instances and samples are bounded.
 //!
-//! An instance that is slower by ten gets less than a tenth of the calls: two choices send it one
-//! only while the other has ten times as much in flight, and rule 2 adds one in `explore_every`.
+//! An instance that is slower by ten gets less than a tenth of the calls: it wins a choice only
+//! while the other has ten times as much in flight, or once it has lost `ln 10 / forgiveness`
+//! choices since its last call, whatever the time between calls.
 //!
 //! The invariant: an instance's `in_flight` is the number of attempts to it that were put out and
 //! neither ended nor were cancelled.
@@ -245,14 +247,12 @@ impl Balancer {
     fn on_ended(&mut self, attempt: AttemptId, ended: Ended) {
         let Some(id) = self.attempts.get(&attempt).copied() else { return };
         let Some(open) = self.calls.get_mut(&id) else { return };
-        if open.call.deadline <= self.now {
-            return self.expire(id);
-        }
         let Some(index) = open.running.iter().position(|sent| sent.attempt == attempt) else {
             return;
         };
         let sent = open.running.remove(index);
         let (target, last) = (open.call.target, open.running.is_empty());
+        let late = open.call.deadline <= self.now;
         self.attempts.remove(&attempt);
         let lesson = match ended {
             Ended::Ok | Ended::ApplicationError => Lesson::Answered,
@@ -261,7 +261,9 @@ impl Balancer {
         };
         self.learn(sent, lesson);
         let outcome = Outcome::Attempted { attempt, ended };
-        if target == Target::Every {
+        if late {
+            self.expire(id);
+        } else if target == Target::Every {
             let instance = sent.instance;
             self.outputs.push_back(Output::Answer { call: id, attempt, instance, ended });
             if last {
@@ -323,7 +325,13 @@ impl Balancer {
         let key = open.key();
         if open.retry_at.take_if(|at| *at <= self.now).is_some() {
             let last = open.last;
-            match self.instances.again(self.now, key.as_ref(), &open.tried, &mut self.rng) {
+            match self.instances.again(
+                self.now,
+                key.as_ref(),
+                &open.tried,
+                &self.config,
+                &mut self.rng,
+            ) {
                 Ok((instance, why)) => self.send(id, instance, why),
                 Err(overloaded @ Outcome::Overloaded { .. }) => {
                     return self.finish(id, overloaded, Lesson::Abandoned);
@@ -339,7 +347,8 @@ impl Balancer {
     fn hedge(&mut self, id: CallId) {
         let Some(open) = self.calls.get(&id) else { return };
         let key = open.key();
-        let beside = self.instances.beside(self.now, key.as_ref(), &open.tried, &mut self.rng);
+        let beside =
+            self.instances.beside(self.now, key.as_ref(), &open.tried, &self.config, &mut self.rng);
         let Some((instance, why)) = beside else { return };
         if self.budget.spend(self.now, &self.config.budget) {
             self.decide(Decision::Hedged { call: id });

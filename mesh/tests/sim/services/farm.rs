@@ -323,7 +323,7 @@ impl Farm {
 
     fn count(&mut self, decision: Decision) {
         self.sometimes.hit(match decision {
-            Decision::Picked { why: Why::Stale, .. } => "picked as stale",
+            Decision::Picked { why: Why::Probe, .. } => "picked to probe",
             Decision::Picked { .. } => "picked",
             Decision::Retried { .. } => "retried",
             Decision::Hedged { .. } => "hedged",

@@ -67,12 +67,22 @@ impl Instance {
         now < self.overloaded_until
     }
 
+    fn cost(&self) -> f64 {
+        self.latency.cost(self.in_flight)
+    }
+
+    fn costs_about(&self, other: &Self) -> bool {
+        let (cost, others) = (self.cost(), other.cost());
+        cost <= 1.1 * others && others <= 1.1 * cost
+    }
+
     /// Whether it is the better of two: cheaper, or about as cheap and less loaded by its own word.
     fn is_better_than(&self, other: &Self) -> bool {
-        let (cost, others) =
-            (self.latency.cost(self.in_flight), other.latency.cost(other.in_flight));
-        let about_equal = cost <= 1.1 * others && others <= 1.1 * cost;
-        if about_equal && self.load != other.load { self.load < other.load } else { cost < others }
+        if self.costs_about(other) && self.load != other.load {
+            self.load < other.load
+        } else {
+            self.cost() < other.cost()
+        }
     }
 }
 
@@ -81,8 +91,6 @@ impl Instance {
 pub(super) struct Instances {
     table: BTreeMap<InstanceId, Instance>,
     recent: Recent,
-    /// Calls since one went to an instance for being stale.
-    unexplored: u32,
 }
 
 impl Instances {
@@ -155,23 +163,17 @@ impl Instances {
         if let Some(due) = due {
             return Ok((due, Why::Probe));
         }
-        self.unexplored = self.unexplored.saturating_add(1);
-        if self.unexplored >= config.explore_every
-            && let Some(stale) = self.stale(now, &eligible, config.decay)
-        {
-            self.unexplored = 0;
-            return Ok((stale, Why::Stale));
-        }
-        Ok((self.cheaper(&eligible, rng), Why::Cheaper))
+        Ok((self.cheaper(&eligible, config, rng), Why::Cheaper))
     }
 
     /// Picks for a retry: one that wasn't tried, or at least didn't fail just now, if there is one;
     /// and none that is only to be probed, if there is another.
     pub(super) fn again(
-        &self,
+        &mut self,
         now: Time,
         key: Option<&OwnerKey>,
         tried: &[InstanceId],
+        config: &Config,
         rng: &mut ChaCha12Rng,
     ) -> Result<(InstanceId, Why), Outcome> {
         let eligible = self.eligible(now);
@@ -186,9 +188,9 @@ impl Instances {
             match key {
                 _ if fit.is_empty() => {}
                 Some(key) => return Ok(owner(&fit, key)),
-                None if closed => return Ok((self.cheaper(&fit, rng), Why::Cheaper)),
+                None if closed => return Ok((self.cheaper(&fit, config, rng), Why::Cheaper)),
                 None => {
-                    let id = self.cheaper(&fit, rng);
+                    let id = self.cheaper(&fit, config, rng);
                     let closed = self.table[&id].breaker.is_closed();
                     return Ok((id, if closed { Why::Cheaper } else { Why::Probe }));
                 }
@@ -199,10 +201,11 @@ impl Instances {
 
     /// Picks for a hedge: none that was tried, and none in doubt.
     pub(super) fn beside(
-        &self,
+        &mut self,
         now: Time,
         key: Option<&OwnerKey>,
         tried: &[InstanceId],
+        config: &Config,
         rng: &mut ChaCha12Rng,
     ) -> Option<(InstanceId, Why)> {
         let mut fit = self.eligible(now);
@@ -210,7 +213,7 @@ impl Instances {
         match key {
             _ if fit.is_empty() => None,
             Some(key) => Some(owner(&fit, key)),
-            None => Some((self.cheaper(&fit, rng), Why::Cheaper)),
+            None => Some((self.cheaper(&fit, config, rng), Why::Cheaper)),
         }
     }
 
@@ -280,7 +283,7 @@ impl Instances {
             }
             Lesson::Beaten => instance.latency.at_least(now, ran),
             Lesson::Failed | Lesson::Cut | Lesson::Abandoned => {
-                if instance.latency.measured().is_some() {
+                if instance.latency.estimate().is_some() {
                     instance.latency.at_least(now, ran);
                 }
             }
@@ -299,23 +302,31 @@ impl Instances {
         self.table.iter().filter(|(_, one)| one.is_eligible(now)).map(|(id, _)| *id).collect()
     }
 
-    /// The idle instance that wasn't measured for the longest time, if that is long.
-    fn stale(&self, now: Time, among: &[InstanceId], decay: Duration) -> Option<InstanceId> {
-        let idle =
-            among.iter().map(|id| (id, &self.table[id])).filter(|(_, one)| one.in_flight == 0);
-        let (measured, id) = idle.map(|(id, one)| (one.latency.measured(), *id)).min()?;
-        measured.is_none_or(|measured| now.since(measured) >= decay).then_some(id)
-    }
-
-    /// The better of two drawn at random.
-    fn cheaper(&self, among: &[InstanceId], rng: &mut ChaCha12Rng) -> InstanceId {
+    /// The better of two drawn at random. The other gets a little cheaper if it is idle: no
+    /// instance is left alone for ever because it once was slow.
+    fn cheaper(
+        &mut self,
+        among: &[InstanceId],
+        config: &Config,
+        rng: &mut ChaCha12Rng,
+    ) -> InstanceId {
         let first = below(rng, among.len());
         if among.len() == 1 {
             return among[first];
         }
         let second = (first + 1 + below(rng, among.len() - 1)) % among.len();
         let (first, second) = (among[first], among[second]);
-        if self.table[&second].is_better_than(&self.table[&first]) { second } else { first }
+        let (one, other) = (&self.table[&first], &self.table[&second]);
+        let (better, worse) =
+            if other.is_better_than(one) { (second, first) } else { (first, second) };
+        let by_load = one.costs_about(other) && one.load != other.load;
+        if let Some(worse) = self.table.get_mut(&worse)
+            && worse.in_flight == 0
+            && !by_load
+        {
+            worse.latency.forgive(config.forgiveness);
+        }
+        better
     }
 }
 

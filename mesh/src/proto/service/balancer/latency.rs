@@ -48,9 +48,9 @@ impl Latency {
         self.estimate.is_none_or(|estimate| ran.as_secs_f64() >= estimate)
     }
 
-    /// When it was last measured.
-    pub(super) fn measured(&self) -> Option<Time> {
-        self.estimate.map(|_| self.at)
+    /// Another was preferred: expects this share less.
+    pub(super) fn forgive(&mut self, share: f64) {
+        self.estimate = self.estimate.map(|estimate| (estimate * (1.0 - share)).max(1e-6));
     }
 
     /// What is expected.

@@ -224,8 +224,6 @@ pub enum Output {
 pub enum Why {
     /// The cheaper of two drawn at random, or the only one.
     Cheaper,
-    /// It hasn't been measured for long.
-    Stale,
     /// To see whether it has recovered.
     Probe,
     /// It owns the key.
@@ -294,11 +292,12 @@ pub enum Decision {
 /// What a balancer may do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Time constant with which an instance's old latencies fade. Longer remembers a slow answer
-    /// longer. An instance that wasn't measured for so long is measured again.
+    /// Time constant with which an instance's old latencies fade when newer ones are lower. Longer
+    /// remembers a slow answer longer.
     pub decay: Duration,
-    /// At most one of so many calls goes to an instance because it wasn't measured for `decay`.
-    pub explore_every: u32,
+    /// Share of its latency that an idle instance is forgiven each time another is preferred for
+    /// its cost. With 0.02 one that is slower by ten is tried at every 115th time.
+    pub forgiveness: f64,
     /// Retries of one call.
     pub max_retries: u32,
     /// The first retry waits up to so long, the next up to twice as long, and so on.
@@ -325,7 +324,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             decay: Duration::from_secs(10),
-            explore_every: 32,
+            forgiveness: 0.02,
             max_retries: 3,
             backoff: Duration::from_millis(25),
             max_backoff: Duration::from_secs(1),

@@ -257,6 +257,7 @@ fn a_call_ends_at_its_deadline_and_its_attempts_with_it() {
     fixture.now = fixture.now + ms(10_000);
     fixture.end(late, Ended::Ok);
     assert_eq!(fixture.outcomes(), [Outcome::DeadlineExceeded]);
+    assert_eq!(fixture.cancelled, [out.attempt], "what has ended isn't cancelled");
     let late = fixture.any();
     fixture.now = fixture.now + ms(10_000);
     fixture.handle(Input::Cancel(late.call));
