@@ -95,7 +95,7 @@ fn retries_avoid_the_broken() {
 #[test]
 fn retries_wait_a_random_part_of_a_doubling_time() {
     let config = Config { max_retries: 8, ..Config::default() };
-    let mut longest = [Duration::ZERO; 8];
+    let (mut longest, mut shortest) = ([Duration::ZERO; 8], [Duration::MAX; 8]);
     let mut fixture = Fixture::new(config, 20);
     for _ in 0..12 {
         let call = fixture.plain();
@@ -109,13 +109,17 @@ fn retries_wait_a_random_part_of_a_doubling_time() {
         _ => None,
     });
     for (n, wait) in waits.enumerate() {
-        let longest = &mut longest[n % 8];
-        *longest = wait.max(*longest);
+        longest[n % 8] = wait.max(longest[n % 8]);
+        shortest[n % 8] = wait.min(shortest[n % 8]);
     }
     for (retry, longest) in longest.iter().enumerate() {
         let most = ms(25 << retry).min(ms(1000));
         assert!(*longest <= most, "{longest:?} of {most:?}");
         assert!(*longest > most / 2, "{longest:?} of {most:?}: the whole range is used");
+        assert!(
+            shortest[retry] < most / 2,
+            "{shortest:?} of {most:?}: they don't all come at once"
+        );
     }
 }
 
@@ -181,6 +185,7 @@ fn one_of_two_that_fails_leaves_it_to_the_other() {
     let second = fixture.sent.pop().expect("a hedge");
     fixture.end(first, Ended::Failed);
     assert_eq!((fixture.sent.len(), fixture.done.len()), (0, 0));
+    assert_eq!(fixture.balancer.poll_timeout(), Some(call.deadline), "no retry is planned");
     fixture.end(second, Ended::Failed);
     let third = next(&mut fixture).expect("now it is retried");
     assert!(![first.instance, second.instance].contains(&third.instance));

@@ -128,6 +128,28 @@ fn the_broken_get_nothing_but_one_probe_and_then_their_share() {
 }
 
 #[test]
+fn a_probe_goes_as_soon_as_it_may() {
+    for seed in 0..20 {
+        let mut fixture = Fixture::new(Config::default(), 5);
+        fixture.balancer.rng = ChaCha12Rng::seed_from_u64(seed);
+        fixture.break_all(&[1]);
+        fixture.now = fixture.now + ms(1000);
+        assert_eq!(fixture.any().instance, instance(1), "chance has no part in it");
+    }
+}
+
+#[test]
+fn the_recovered_are_not_judged_by_how_they_failed() {
+    let mut fixture = Fixture::new(Config::default(), 1);
+    fixture.traffic(1, |_| ms(1000));
+    fixture.break_all(&[1]);
+    let probe = fixture.any();
+    fixture.now = fixture.now + ms(10);
+    fixture.end(probe, Ended::Ok);
+    assert_eq!(fixture.view(1).latency, Some(ms(10)));
+}
+
+#[test]
 fn errors_of_the_application_are_health() {
     let mut fixture = Fixture::new(Config::default(), 1);
     for _ in 0..100 {
