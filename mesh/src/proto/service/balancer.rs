@@ -48,6 +48,7 @@ mod breaker;
 mod budget;
 mod instances;
 mod latency;
+mod open;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,6 +69,7 @@ use self::{
     breaker::{Change, doubled, fraction},
     budget::Budget,
     instances::{Instances, Lesson, Sent},
+    open::Open,
 };
 
 /// See the [module](self).
@@ -87,37 +89,6 @@ pub struct Balancer {
     next_attempt: u64,
     now: Time,
     outputs: VecDeque<Output>,
-}
-
-/// A call under way.
-#[derive(Debug)]
-struct Open {
-    call: Call,
-    /// What it counts against `max_calls`.
-    weight: usize,
-    running: Vec<Sent>,
-    /// Instances that it was sent to, in order.
-    tried: Vec<InstanceId>,
-    retries: u32,
-    retry_at: Option<Time>,
-    hedge_at: Option<Time>,
-    /// How the last attempt failed.
-    last: Option<Outcome>,
-    timer: Time,
-}
-
-impl Open {
-    fn key(&self) -> Option<OwnerKey> {
-        match self.call.target {
-            Target::Owner(key) => Some(key),
-            Target::Any | Target::Every => None,
-        }
-    }
-
-    fn timer(&self) -> Time {
-        let others = self.retry_at.into_iter().chain(self.hedge_at);
-        others.chain([self.call.deadline]).min().unwrap_or(self.call.deadline)
-    }
 }
 
 impl Balancer {
@@ -188,18 +159,7 @@ impl Balancer {
         self.budget.earn(self.now, &self.config.budget);
         self.weight += weight;
         self.timers.insert((call.deadline, call.id));
-        let open = Open {
-            call,
-            weight,
-            running: Vec::new(),
-            tried: Vec::new(),
-            retries: 0,
-            retry_at: None,
-            hedge_at: None,
-            last: None,
-            timer: call.deadline,
-        };
-        self.calls.insert(call.id, open);
+        self.calls.insert(call.id, Open::new(call, weight));
         if call.target == Target::Every {
             for instance in everyone {
                 self.send(call.id, instance, Why::Every);
