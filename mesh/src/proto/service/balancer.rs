@@ -7,8 +7,8 @@
 //!    peak-EWMA latency (Finagle, linkerd) times what this client has in flight there, plus one.
 //!    Of two that cost about the same (within a tenth) the one with the lower announced load gets
 //!    the call.
-//! 2. **Nobody starves.** An instance without a measurement is free while it is idle and dear while
-//!    its first call runs. An idle one that loses a choice by its cost gets cheaper by the share
+//! 2. **Nobody starves.** An instance without a measurement is free while it is idle and dear
+//!    while its first call runs. An idle one that loses a choice by its cost gets cheaper by the share
 //!    `forgiveness`, so that in the end it is tried again, and one slow answer puts it back.
 //! 3. **Retries** are for idempotent calls, and for attempts that certainly weren't started. They
 //!    wait a random part of `backoff · 2^n` ("full jitter", AWS Architecture Blog, "Exponential
@@ -16,8 +16,8 @@
 //!    and don't wait past the deadline.
 //! 4. **Budget.** Retries and hedges of a client stay within a share of its calls plus a small
 //!    minimum a second (Finagle's `RetryBudget`), so that a failing service isn't stormed.
-//! 5. **Overload.** An instance that says `Overloaded` gets nothing until its `retry_after` is over.
-//!    If no instance is left the call ends with the shortest of those times.
+//! 5. **Overload.** An instance that says `Overloaded` gets nothing until its `retry_after` is
+//!    over. If no instance is left the call ends with the shortest of those times.
 //! 6. **Breaker.** An instance opens its breaker by failures in a row, or by their share of the
 //!    attempts in a window (Nygard, "Release It!", 2007, section 5.2). It stays open for a time
 //!    that doubles with each failed probe, with jitter; then one call goes through, and its success
