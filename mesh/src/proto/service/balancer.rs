@@ -8,8 +8,8 @@
 //!    Of two that cost about the same (within a tenth) the one with the lower announced load gets
 //!    the call.
 //! 2. **Nobody starves.** An instance without a measurement is free while it is idle and dear
-//!    while its first call runs. An idle one that loses a choice by its cost gets cheaper by the share
-//!    `forgiveness`, so that in the end it is tried again, and one slow answer puts it back.
+//!    while its first call runs. An idle one that loses a choice by its cost gets cheaper by the
+//!    share `forgiveness`, so that in the end it is tried again, and one slow answer puts it back.
 //! 3. **Retries** are for idempotent calls, and for attempts that certainly weren't started. They
 //!    wait a random part of `backoff · 2^n` ("full jitter", AWS Architecture Blog, "Exponential
 //!    Backoff and Jitter", 2015), go to another instance than those that failed where there is one,
