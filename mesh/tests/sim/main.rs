@@ -5,5 +5,6 @@
 
 mod directory;
 mod roster;
+mod services;
 mod sessions;
 mod topics;
