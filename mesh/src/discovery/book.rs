@@ -39,7 +39,19 @@ impl Book {
                 None => tracing::warn!("forgot an address book entry that can't be read"),
             }
         }
-        Ok(Self { store, keyspace, known })
+        let mut book = Self { store, keyspace, known };
+        // A removal that the store had no room for is on disk still.
+        while book.known.len() > MAX_PEERS {
+            book.forget_oldest();
+        }
+        Ok(book)
+    }
+
+    fn forget_oldest(&mut self) -> Option<PeerId> {
+        let oldest = self.known.iter().min_by_key(|(_, (_, at))| *at);
+        let oldest = oldest.map(|(peer, _)| *peer)?;
+        self.known.remove(&oldest);
+        Some(oldest)
     }
 
     pub(crate) fn remembered(&self) -> Vec<(PeerId, Multiaddr)> {
@@ -52,12 +64,11 @@ impl Book {
     pub(crate) fn remember(&mut self, peer: PeerId, address: &Multiaddr) {
         let now = now();
         let mut batch = Batch::new();
-        if !self.known.contains_key(&peer) && self.known.len() >= MAX_PEERS {
-            let oldest = self.known.iter().min_by_key(|(_, (_, at))| *at);
-            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
-                self.known.remove(&oldest);
-                batch.remove(&self.keyspace, &oldest.to_bytes());
-            }
+        if !self.known.contains_key(&peer)
+            && self.known.len() >= MAX_PEERS
+            && let Some(oldest) = self.forget_oldest()
+        {
+            batch.remove(&self.keyspace, &oldest.to_bytes());
         }
         let (addresses, at) = self.known.entry(peer).or_default();
         // The same news within an hour isn't worth a write.
@@ -124,8 +135,27 @@ mod tests {
         let mut book = Book::open(Store::temporary(Options::default()).unwrap()).unwrap();
         for _ in 0..MAX_PEERS + 50 {
             book.remember(PeerId::random(), &address(1));
+            // What the store's queue has no room for isn't remembered: that isn't the point here.
+            book.store.commit(Batch::new(), Durability::Buffered).wait().unwrap();
         }
         assert_eq!(book.known.len(), MAX_PEERS);
+        assert_eq!(Book::open(book.store).unwrap().known.len(), MAX_PEERS);
+    }
+
+    #[test]
+    fn of_too_many_on_disk_the_oldest_are_left_out() {
+        let store = Store::temporary(Options::default()).unwrap();
+        let keyspace = store.keyspace("book").unwrap();
+        let mut batch = Batch::new();
+        let now = now();
+        for age in 0..MAX_PEERS as u64 + 50 {
+            let entry = encode(&[address(1)], now - age);
+            batch.put(&keyspace, &PeerId::random().to_bytes(), &entry);
+        }
+        store.commit(batch, Durability::Buffered).wait().unwrap();
+        let book = Book::open(store).unwrap();
+        let oldest = book.known.values().map(|(_, at)| now - at).max();
+        assert_eq!((book.known.len(), oldest), (MAX_PEERS, Some(MAX_PEERS as u64 - 1)));
     }
 
     #[test]
