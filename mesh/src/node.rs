@@ -133,7 +133,7 @@ impl Node {
     /// dropped. It is the program's own agreement what is said on them.
     ///
     /// A peer may have 128 streams open here, and 64 wait to be taken; what comes beyond them is
-    /// reset and counted in the metrics.
+    /// ended at once and counted in the metrics.
     pub async fn accept_streams(&self, name: &str) -> Result<Incoming, AcceptError> {
         let protocol = streams::protocol(&self.mesh(), name)
             .ok_or_else(|| AcceptError::Name { name: name.to_owned() })?;

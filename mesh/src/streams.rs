@@ -45,14 +45,14 @@ pub(crate) fn protocol(mesh: &MeshId, name: &str) -> Option<StreamProtocol> {
 
 /// A stream of bytes to and from one peer.
 ///
-/// **Promise.** What is written arrives whole and in order, encrypted, and from the peer that
-/// [`peer`](Self::peer) names; or the stream fails. Writing waits when the reader doesn't read: the
-/// transport's window per stream is what lies between the two, some hundred KiB (yamux) to 10 MB
-/// (QUIC).
+/// **Promise.** What is read was written by the peer that [`peer`](Self::peer) names, in that
+/// order, without a gap, and was encrypted on the way. Writing waits when the reader doesn't read:
+/// what lies between the two is the transport's window per stream, up to 10 MB.
 ///
 /// **End.** [`shutdown`](tokio::io::AsyncWriteExt::shutdown) ends the own direction, and the other
-/// end reads to its end. Dropping a stream that wasn't shut down resets it. It ends with the
-/// connection, which it keeps open.
+/// end reads to its end. Dropping a stream ends both directions, and over QUIC what the other end
+/// sees then is the same as a shutdown: a reader that must know whether it has all needs a length
+/// or an end mark in what is said. A stream ends with its connection, which it keeps open.
 ///
 /// **Cost.** Opening one takes a round trip on a connection that is there.
 pub struct Stream {
@@ -136,7 +136,8 @@ impl Incoming {
 
     /// The next stream; `None` once the node has stopped.
     ///
-    /// 64 streams wait here; what comes beyond them is reset, so hand each to a task of its own.
+    /// 64 streams wait here; what comes beyond them is ended at once, so hand each to a task of its
+    /// own.
     /// Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<Stream> {
         self.queue.recv().await

@@ -29,9 +29,9 @@ const MAX_WAITING: usize = 1024;
 /// What the network driver counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A stream was reset because the program doesn't take them fast enough.
+    /// A stream was ended because the program doesn't take them fast enough.
     Untaken,
-    /// A stream was reset because its peer has too many.
+    /// A stream was ended because its peer has too many.
     OverLimit,
 }
 

@@ -168,7 +168,7 @@ impl ConnectionHandler for Handler {
                 protocol: stream,
                 info: opening,
             }) => {
-                // Whoever asked may have gone; the stream is reset then.
+                // Whoever asked may have gone; the stream ends then.
                 let _ = opening.reply.send(Ok((stream, self.in_use.clone())));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: opening, error }) => {

@@ -12,7 +12,8 @@ use aether_mesh::proto::service::directory::{
     Config, Event as Own, Health, Instance, Listed, Load,
 };
 use aether_sim::{
-    At, Boot, Effects, Fault, Limits, NodeId, Run, Runner, Scenario, Schedule, Subject, World,
+    At, Boot, Effects, Fault, Limits, Mixed, NodeId, Run, Runner, Scenario, Schedule, Subject,
+    World,
 };
 use bytes::Bytes;
 
@@ -41,46 +42,7 @@ fn instance(service: usize, id: u64) -> Instance {
     }
 }
 
-#[derive(Debug)]
-enum Node {
-    Honest(Box<Member>),
-    Liar(Box<Liar>),
-}
-
-impl Node {
-    fn honest(&self) -> Option<&Member> {
-        match self {
-            Self::Honest(member) => Some(member),
-            Self::Liar(_) => None,
-        }
-    }
-}
-
-impl Protocol for Node {
-    type Input = Input;
-    type Output = Output;
-
-    fn handle(&mut self, now: Time, input: Input) {
-        match self {
-            Self::Honest(member) => member.handle(now, input),
-            Self::Liar(liar) => liar.handle(now, input),
-        }
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Honest(member) => member.poll_output(),
-            Self::Liar(liar) => liar.poll_output(),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        match self {
-            Self::Honest(member) => member.poll_timeout(),
-            Self::Liar(liar) => liar.poll_timeout(),
-        }
-    }
-}
+type Node = Mixed<Member, Liar>;
 
 #[derive(Clone, Debug)]
 enum Command {

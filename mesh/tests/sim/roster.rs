@@ -10,51 +10,13 @@ use aether_mesh::proto::{
     roster::{Config, Input, Message, Output, Profile, Roster, Update},
 };
 use aether_sim::{
-    At, Boot, Effects, Fault, Limits, NodeId, Run, Runner, Scenario, Schedule, Subject, World,
+    At, Boot, Effects, Fault, Limits, Mixed, NodeId, Run, Runner, Scenario, Schedule, Subject,
+    World,
 };
 
 use self::liar::Liar;
 
-#[derive(Debug)]
-enum Node {
-    Honest(Box<Roster>),
-    Liar(Box<Liar>),
-}
-
-impl Node {
-    fn honest(&self) -> Option<&Roster> {
-        match self {
-            Self::Honest(roster) => Some(roster),
-            Self::Liar(_) => None,
-        }
-    }
-}
-
-impl Protocol for Node {
-    type Input = Input;
-    type Output = Output;
-
-    fn handle(&mut self, now: Time, input: Input) {
-        match self {
-            Self::Honest(roster) => roster.handle(now, input),
-            Self::Liar(liar) => liar.handle(now, input),
-        }
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Honest(roster) => roster.poll_output(),
-            Self::Liar(liar) => liar.poll_output(),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        match self {
-            Self::Honest(roster) => roster.poll_timeout(),
-            Self::Liar(liar) => liar.poll_timeout(),
-        }
-    }
-}
+type Node = Mixed<Roster, Liar>;
 
 #[derive(Clone, Debug)]
 enum Command {

@@ -13,7 +13,7 @@ use aether_mesh::proto::{
     inbox, outbox,
 };
 use aether_sim::{
-    At, Boot, Draw, Effects, Limits, NodeId, Run, Runner, Scenario, Schedule, Subject, World,
+    At, Boot, Draw, Effects, Limits, Mixed, NodeId, Run, Runner, Scenario, Schedule, Subject, World,
 };
 
 use self::{
@@ -29,46 +29,7 @@ const EPOCH: u64 = 1_700_000_000_000;
 /// before a subscription at the start.
 const SETTLED: Duration = Duration::from_secs(3);
 
-#[derive(Debug)]
-enum Node {
-    Honest(Box<Peer>),
-    Liar(Box<Liar>),
-}
-
-impl Node {
-    fn honest(&self) -> Option<&Peer> {
-        match self {
-            Self::Honest(peer) => Some(peer),
-            Self::Liar(_) => None,
-        }
-    }
-}
-
-impl Protocol for Node {
-    type Input = Input;
-    type Output = Output;
-
-    fn handle(&mut self, now: Time, input: Input) {
-        match self {
-            Self::Honest(peer) => peer.handle(now, input),
-            Self::Liar(liar) => liar.handle(now, input),
-        }
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        match self {
-            Self::Honest(peer) => peer.poll_output(),
-            Self::Liar(liar) => liar.poll_output(),
-        }
-    }
-
-    fn poll_timeout(&self) -> Option<Time> {
-        match self {
-            Self::Honest(peer) => peer.poll_timeout(),
-            Self::Liar(liar) => liar.poll_timeout(),
-        }
-    }
-}
+type Node = Mixed<Peer, Liar>;
 
 /// A message of so many bytes on the first or second topic.
 #[derive(Clone, Debug)]

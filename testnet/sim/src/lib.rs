@@ -138,5 +138,5 @@ pub use network::Link;
 pub use runner::{Outcome, Run, Runner, Summary};
 pub use scenario::{Limits, Scenario};
 pub use sometimes::Sometimes;
-pub use subject::{At, Boot, Effects, InputOf, NodeId, OutputOf, Subject};
+pub use subject::{At, Boot, Effects, InputOf, Mixed, NodeId, OutputOf, Subject};
 pub use world::World;

@@ -62,7 +62,7 @@ pub struct Boot<'a> {
 /// protocol, and what a checker wants to know is observed as an event. Messages are bytes, so that
 /// bandwidth is real and the encoding that will be used is the one that is tested.
 pub trait Subject {
-    /// The protocol. Subjects that mix honest and lying nodes make it an enum of both.
+    /// The protocol; [`Mixed`] where some nodes lie.
     type Node: Protocol;
     /// What a user of a node asks for.
     type Command: fmt::Debug;
@@ -101,6 +101,55 @@ pub trait Subject {
             text.push_str("..");
         }
         text
+    }
+}
+
+/// A node that keeps to its protocol, or one that speaks the same and lies.
+#[derive(Debug)]
+pub enum Mixed<H, L> {
+    /// The protocol under test.
+    Honest(Box<H>),
+    /// What attacks it.
+    Liar(Box<L>),
+}
+
+impl<H, L> Mixed<H, L> {
+    /// The protocol under test, where this is one.
+    pub fn honest(&self) -> Option<&H> {
+        match self {
+            Self::Honest(honest) => Some(honest),
+            Self::Liar(_) => None,
+        }
+    }
+}
+
+impl<H, L> Protocol for Mixed<H, L>
+where
+    H: Protocol,
+    L: Protocol<Input = H::Input, Output = H::Output>,
+{
+    type Input = H::Input;
+    type Output = H::Output;
+
+    fn handle(&mut self, now: Time, input: Self::Input) {
+        match self {
+            Self::Honest(honest) => honest.handle(now, input),
+            Self::Liar(liar) => liar.handle(now, input),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Self::Output> {
+        match self {
+            Self::Honest(honest) => honest.poll_output(),
+            Self::Liar(liar) => liar.poll_output(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        match self {
+            Self::Honest(honest) => honest.poll_timeout(),
+            Self::Liar(liar) => liar.poll_timeout(),
+        }
     }
 }
 
