@@ -1,5 +1,5 @@
-//! What the network driver does by itself, on its tick: it looks for peers, settles on one connection
-//! to each, and lets go of what it has no room for.
+//! What the network driver does by itself, on its tick: it looks for peers, settles on one
+//! connection to each, and lets go of what it has no room for.
 
 use super::*;
 
