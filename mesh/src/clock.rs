@@ -21,13 +21,23 @@ impl Clock {
         Time::from_micros(micros)
     }
 
+    /// The moment that a protocol's time stands for.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.origin + Duration::from_micros(time.as_micros())
+    }
+
+    /// A moment as protocols are told it.
+    pub(crate) fn time(&self, instant: Instant) -> Time {
+        let since = instant.saturating_duration_since(self.origin);
+        Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
     /// Sleeps until a time; for ever if there is none.
     pub(crate) async fn sleep_until(&self, time: Option<Time>) {
         match time {
             None => std::future::pending().await,
             Some(time) => {
-                let at = self.origin + Duration::from_micros(time.as_micros());
-                tokio::time::sleep_until(at.into()).await;
+                tokio::time::sleep_until(self.instant(time).into()).await;
             }
         }
     }

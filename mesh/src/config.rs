@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use aether_core::Genesis;
 use libp2p::Multiaddr;
 
-use crate::proto::{budget, inbox, outbox, roster};
+use crate::{
+    proto::{budget, inbox, outbox, roster},
+    services,
+};
 
 /// Where a node lives: sensible settings for all of the rest.
 ///
@@ -80,7 +83,7 @@ impl Default for Limits {
             max_pending: 128,
             target_peers: 16,
             max_memory: None,
-            max_topics: 100,
+            max_topics: 96,
             max_outbox: 4 * 1024 * 1024,
             max_unread: 16 * 1024 * 1024,
             max_streams: 128,
@@ -129,6 +132,8 @@ pub struct Config {
     pub inbox: inbox::Config,
     /// How members are watched.
     pub roster: roster::Config,
+    /// How services are offered, found and called.
+    pub services: services::Config,
     /// Link protocol versions that the node speaks, newest first.
     pub(crate) link_versions: Vec<u32>,
 }
@@ -171,6 +176,7 @@ impl Config {
             outbox: outbox::Config::default(),
             inbox: inbox::Config::default(),
             roster: roster::Config::default(),
+            services: services::Config::default(),
             link_versions: vec![1],
         }
     }
@@ -193,7 +199,7 @@ impl Config {
     /// | `rendezvous`, `relays` | addresses that end in `/p2p/<peer id>` |
     /// | `outbox.max_batch` | from 1 to 65,536 bytes, the most that an envelope carries |
     /// | `limits.max_outbox` | 65,536 bytes at least, or the largest message would never fit |
-    /// | `limits.max_topics` | from 1 to 100 |
+    /// | `limits.max_topics` | from 1 to 96; the node has some of its own |
     ///
     /// # Errors
     ///
@@ -213,8 +219,8 @@ impl Config {
         if self.limits.max_outbox < crate::proto::envelope::MAX_PAYLOAD {
             return Err("limits.max_outbox: must hold one message, so 65536 bytes at least".into());
         }
-        if self.limits.max_topics == 0 || self.limits.max_topics > 100 {
-            return Err("limits.max_topics: from 1 to 100 topics are possible".into());
+        if self.limits.max_topics == 0 || self.limits.max_topics > 96 {
+            return Err("limits.max_topics: from 1 to 96 topics are possible".into());
         }
         Ok(())
     }

@@ -70,6 +70,8 @@ mod network;
 #[cfg(feature = "net")]
 mod node;
 #[cfg(feature = "net")]
+pub mod services;
+#[cfg(feature = "net")]
 mod streams;
 #[cfg(feature = "net")]
 mod topic;
@@ -85,6 +87,10 @@ pub use self::{
     metrics::MetricsRegistry,
     network::{Connection, Direction, NetworkStatus},
     node::{Builder, Closed, Node, SpawnError},
+    services::{
+        Announced, Call, CallFailed, Calling, Client, Context, Failure, Items, Replies, ServeError,
+        Service, Serving,
+    },
     streams::{AcceptError, Incoming, MAX_STREAM_NAME, OpenError, Stream},
     topic::{
         Event, MAX_MESSAGE, MAX_TOPIC_NAME, Message, PublishError, Receipt, Subscription, Topic,

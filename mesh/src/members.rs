@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     identity::peer_id,
     metrics::Metrics,
-    network::{Command, RosterEvent},
+    network::{Command, RosterEvent, ServicesEvent},
     proto::{
         budget::Fault,
         link::Frame,
@@ -85,6 +85,14 @@ pub(crate) struct Members {
     pub(crate) metrics: Metrics,
     pub(crate) network: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<MemberEvent>,
+    pub(crate) services: mpsc::Sender<ServicesEvent>,
+}
+
+/// What the roster wants done.
+#[derive(Debug, Default)]
+struct Due {
+    commands: Vec<Command>,
+    news: Vec<ServicesEvent>,
 }
 
 impl Members {
@@ -97,7 +105,7 @@ impl Members {
         loop {
             let wake = self.roster.poll_timeout();
             // What has arrived is heard before a timeout is believed.
-            let commands = tokio::select! {
+            let due = tokio::select! {
                 biased;
                 event = told.recv() => match event {
                     None => return,
@@ -110,22 +118,26 @@ impl Members {
                         continue;
                     }
                     Some(Request::Leave { reply }) => {
-                        let commands = self.drive(roster::Input::Leave);
-                        self.send(commands).await;
+                        let due = self.drive(roster::Input::Leave);
+                        self.send(due).await;
                         let _ = reply.send(());
                         continue;
                     }
                 },
                 () = self.clock.sleep_until(wake) => self.drive(roster::Input::Timeout),
             };
-            if !self.send(commands).await {
+            if !self.send(due).await {
                 return;
             }
         }
     }
 
-    async fn send(&self, commands: Vec<Command>) -> bool {
-        for command in commands {
+    async fn send(&self, due: Due) -> bool {
+        for event in due.news {
+            // The services driver ends before this one in a shutdown.
+            let _ = self.services.send(event).await;
+        }
+        for command in due.commands {
             if self.network.send(command).await.is_err() {
                 return false;
             }
@@ -134,24 +146,25 @@ impl Members {
     }
 
     #[tracing::instrument(level = "trace", skip_all)]
-    fn drive(&mut self, input: roster::Input) -> Vec<Command> {
+    fn drive(&mut self, input: roster::Input) -> Due {
         self.roster.handle(self.clock.now(), input);
-        let mut commands = Vec::new();
+        let mut due = Due::default();
         while let Some(output) = self.roster.poll_output() {
             match output {
                 roster::Output::Send { to, message } => {
-                    commands.push(Command::Send { to, frame: Frame::Roster(message) });
+                    due.commands.push(Command::Send { to, frame: Frame::Roster(message) });
                 }
                 roster::Output::Joined(card) => {
                     tracing::info!(peer = %peer_id(&card.peer()), "member joined");
                     let _ = self.events.send(MemberEvent::Joined(peer_id(&card.peer())));
-                    commands.push(news(card));
+                    due.learn(card);
                 }
                 roster::Output::Updated(card) => {
                     let _ = self.events.send(MemberEvent::Updated(peer_id(&card.peer())));
-                    commands.push(news(card));
+                    due.learn(card);
                 }
                 roster::Output::Left { peer, farewell } => {
+                    due.news.push(ServicesEvent::MemberLeft { peer, farewell });
                     let peer = peer_id(&peer);
                     tracing::info!(%peer, farewell, "member gone");
                     let event = match farewell {
@@ -161,14 +174,14 @@ impl Members {
                     let _ = self.events.send(event);
                 }
                 roster::Output::Forged { from } => {
-                    commands.push(Command::Penalize { peer: from, fault: Fault::Forged });
+                    due.commands.push(Command::Penalize { peer: from, fault: Fault::Forged });
                 }
             }
         }
         let members = self.roster.members().len();
         self.metrics.members.set(i64::try_from(members).unwrap_or(i64::MAX));
         self.metrics.doubt.set(self.roster.doubt().into());
-        commands
+        due
     }
 
     fn list(&self) -> Vec<Member> {
@@ -192,9 +205,12 @@ impl Members {
     }
 }
 
-fn news(card: Card) -> Command {
-    let (peer, life) = (card.peer(), card.life);
-    Command::Card { peer, life, addresses: card.profile.addresses }
+impl Due {
+    fn learn(&mut self, card: Card) {
+        let (peer, life) = (card.peer(), card.life);
+        self.news.push(ServicesEvent::Member { peer, life });
+        self.commands.push(Command::Card { peer, life, addresses: card.profile.addresses });
+    }
 }
 
 fn input(event: RosterEvent) -> roster::Input {

@@ -66,8 +66,14 @@ pub(crate) struct Metrics {
 }
 
 pub(crate) const REFUSED: [&str; 5] = ["duplicate", "stale", "forged", "malformed", "newer"];
-pub(crate) const DROPPED: [&str; 5] =
-    ["gossip_queue", "link_queue", "command_queue", "roster_queue", "stream_queue"];
+pub(crate) const DROPPED: [&str; 6] = [
+    "gossip_queue",
+    "link_queue",
+    "command_queue",
+    "roster_queue",
+    "services_queue",
+    "stream_queue",
+];
 const VERIFY_BUCKETS: [f64; 9] = [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2, 0.1];
 
 impl Metrics {
@@ -120,16 +126,16 @@ impl Metrics {
 }
 
 /// Makes metrics, each registered at once.
-struct Registrar<'a>(&'a mut Registry);
+pub(crate) struct Registrar<'a>(pub(crate) &'a mut Registry);
 
 impl Registrar<'_> {
-    fn counter(&mut self, name: &str, help: &str) -> Counter {
+    pub(crate) fn counter(&mut self, name: &str, help: &str) -> Counter {
         let counter = Counter::default();
         self.0.register(name, help, counter.clone());
         counter
     }
 
-    fn family(
+    pub(crate) fn family(
         &mut self,
         name: &str,
         help: &str,
@@ -144,19 +150,19 @@ impl Registrar<'_> {
         family
     }
 
-    fn gauge(&mut self, name: &str, help: &str) -> Gauge {
+    pub(crate) fn gauge(&mut self, name: &str, help: &str) -> Gauge {
         let gauge = Gauge::default();
         self.0.register(name, help, gauge.clone());
         gauge
     }
 
-    fn bytes(&mut self, name: &str, help: &str) -> Gauge {
+    pub(crate) fn bytes(&mut self, name: &str, help: &str) -> Gauge {
         let gauge = Gauge::default();
         self.0.register_with_unit(name, help, Unit::Bytes, gauge.clone());
         gauge
     }
 
-    fn seconds(&mut self, name: &str, help: &str, buckets: [f64; 9]) -> Histogram {
+    pub(crate) fn seconds(&mut self, name: &str, help: &str, buckets: [f64; 9]) -> Histogram {
         let histogram = Histogram::new(buckets);
         self.0.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         histogram

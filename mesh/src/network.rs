@@ -7,11 +7,13 @@
 //! is room, one entry per change of a connected peer.
 
 mod events;
+mod providers;
 mod status;
+mod tell;
 mod upkeep;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -29,7 +31,9 @@ use libp2p::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::providers::ProviderKey;
 pub use self::status::{Connection, Direction, NetworkStatus};
+use self::{providers::Searches, tell::Teller};
 use crate::{
     behaviour::Behaviour,
     clock::Clock,
@@ -49,6 +53,7 @@ use crate::{
         inbox::Verdict,
         link::Frame,
         roster,
+        service::directory,
     },
     streams::{AcceptError, Opening, Stream},
 };
@@ -109,6 +114,18 @@ pub(crate) enum Command {
         peer: PeerId,
         opening: Opening,
     },
+    /// Put a provider record of this node into the routing table of the mesh, and keep it there.
+    Provide {
+        key: ProviderKey,
+    },
+    StopProviding {
+        key: ProviderKey,
+    },
+    /// Look for provider records. The reply is dropped if there is no room for one more search.
+    FindProviders {
+        key: ProviderKey,
+        reply: oneshot::Sender<Vec<PeerId>>,
+    },
     Status {
         reply: oneshot::Sender<NetworkStatus>,
     },
@@ -149,6 +166,24 @@ pub(crate) enum RosterEvent {
     Profile(roster::Profile),
 }
 
+/// What the services driver is told by the network and by the roster.
+#[derive(Debug)]
+pub(crate) enum ServicesEvent {
+    Message { from: PublicKey, message: directory::Message },
+    Connected { peer: PublicKey },
+    Disconnected { peer: PublicKey },
+    Member { peer: PublicKey, life: u64 },
+    MemberLeft { peer: PublicKey, farewell: bool },
+}
+
+/// The ways to the other drivers.
+#[derive(Debug)]
+pub(crate) struct Others {
+    pub(crate) topics: mpsc::Sender<TopicsEvent>,
+    pub(crate) roster: mpsc::Sender<RosterEvent>,
+    pub(crate) services: mpsc::Sender<ServicesEvent>,
+}
+
 pub(crate) struct Network {
     pub(crate) swarm: Swarm<Behaviour>,
     pub(crate) config: Config,
@@ -167,11 +202,10 @@ pub(crate) struct Network {
     topics: BTreeMap<TopicHash, TopicId>,
     /// Verdicts that gossip isn't told yet: some turns of the loop's worth.
     verdicts: Vec<([u8; 20], PublicKey, Verdict)>,
-    to_topics: mpsc::Sender<TopicsEvent>,
-    to_roster: mpsc::Sender<RosterEvent>,
-    /// What must reach a driver though its queue is full.
-    topics_backlog: VecDeque<TopicsEvent>,
-    roster_backlog: VecDeque<RosterEvent>,
+    to_topics: Teller<TopicsEvent>,
+    to_roster: Teller<RosterEvent>,
+    to_services: Teller<ServicesEvent>,
+    searches: Searches,
     /// Listeners through relays; a handful.
     relays: Vec<(ListenerId, Multiaddr)>,
     relays_due: Vec<Multiaddr>,
@@ -204,8 +238,7 @@ impl Network {
         swarm: Swarm<Behaviour>,
         config: Config,
         parts: Parts,
-        to_topics: mpsc::Sender<TopicsEvent>,
-        to_roster: mpsc::Sender<RosterEvent>,
+        others: Others,
     ) -> Self {
         let mesh = config.genesis.mesh_id();
         let dialing = discovery::dialer::Config {
@@ -233,10 +266,10 @@ impl Network {
             lives: BTreeMap::new(),
             topics: BTreeMap::new(),
             verdicts: Vec::new(),
-            to_topics,
-            to_roster,
-            topics_backlog: VecDeque::new(),
-            roster_backlog: VecDeque::new(),
+            to_topics: Teller::new(others.topics),
+            to_roster: Teller::new(others.roster),
+            to_services: Teller::new(others.services),
+            searches: Searches::default(),
             relays: Vec::new(),
             relays_due: config.relays.clone(),
             requests: BTreeSet::new(),
@@ -252,7 +285,6 @@ impl Network {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.begin();
         let mut batch = Vec::new();
-        let (to_topics, to_roster) = (self.to_topics.clone(), self.to_roster.clone());
         let mut aside = std::pin::pin!(tokio::task::yield_now());
         loop {
             let wake = self.budget.poll_timeout().into_iter().chain([self.next_tick]).min();
@@ -275,16 +307,9 @@ impl Network {
                         self.report(id, from, verdict);
                     }
                 }
-                Ok(permit) = to_topics.reserve(), if !self.topics_backlog.is_empty() => {
-                    if let Some(event) = self.topics_backlog.pop_front() {
-                        permit.send(event);
-                    }
-                }
-                Ok(permit) = to_roster.reserve(), if !self.roster_backlog.is_empty() => {
-                    if let Some(event) = self.roster_backlog.pop_front() {
-                        permit.send(event);
-                    }
-                }
+                () = self.to_topics.flush(), if self.to_topics.has_backlog() => {}
+                () = self.to_roster.flush(), if self.to_roster.has_backlog() => {}
+                () = self.to_services.flush(), if self.to_services.has_backlog() => {}
                 () = self.clock.sleep_until(wake) => self.on_tick(),
             }
             if self.is_drained() {
@@ -337,6 +362,9 @@ impl Network {
                 let addresses = self.dialer.addresses(&peer).to_vec();
                 self.swarm.behaviour_mut().streams.open(peer, addresses, opening);
             }
+            Command::Provide { key } => self.provide(&key),
+            Command::StopProviding { key } => self.stop_providing(&key),
+            Command::FindProviders { key, reply } => self.find_providers(&key, reply),
             Command::Status { reply } => {
                 let _ = reply.send(self.status());
             }
@@ -401,7 +429,7 @@ impl Network {
                 Outcome::Full
             }
         };
-        self.tell_topics(TopicsEvent::Handed { topic, number, outcome });
+        self.to_topics.tell(TopicsEvent::Handed { topic, number, outcome });
     }
 
     /// The key of a connected peer.
@@ -465,28 +493,6 @@ impl Network {
         }
     }
 
-    /// For what must arrive.
-    fn tell_topics(&mut self, event: TopicsEvent) {
-        self.topics_backlog.push_back(event);
-        while let Some(event) = self.topics_backlog.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.to_topics.try_send(event) {
-                self.topics_backlog.push_front(event);
-                return;
-            }
-        }
-    }
-
-    /// For what must arrive.
-    fn tell_roster(&mut self, event: RosterEvent) {
-        self.roster_backlog.push_back(event);
-        while let Some(event) = self.roster_backlog.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.to_roster.try_send(event) {
-                self.roster_backlog.push_front(event);
-                return;
-            }
-        }
-    }
-
     /// Tells the roster what to write on our card.
     fn announce(&mut self) {
         let addresses = self.own_addresses();
@@ -495,7 +501,7 @@ impl Network {
             agent: self.config.agent.clone(),
             roles: self.config.roles.names(),
         };
-        self.tell_roster(RosterEvent::Profile(profile));
+        self.to_roster.tell(RosterEvent::Profile(profile));
     }
 
     /// Where others can reach us: confirmed addresses first.

@@ -34,8 +34,9 @@ use crate::{
     metrics::{self, Metrics, MetricsRegistry},
     network::{self, Command, Network, NetworkStatus},
     proto::roster::{Profile, Roster},
-    streams::{self, AcceptError, Incoming, OpenError, Opening, Refusal, Stream},
-    topic::{MAX_TOPIC_NAME, Topic, TopicError},
+    services::{self, Announced, Client, ServeError, Service, Services, Serving},
+    streams::{self, AcceptError, Incoming, OpenError, Stream},
+    topic::{MAX_TOPIC_NAME, OWN_TOPICS, Topic, TopicError},
     topics::{self, Topics},
     transport,
 };
@@ -63,6 +64,7 @@ struct Inner {
     network: mpsc::Sender<Command>,
     topics: mpsc::Sender<topics::Request>,
     members: mpsc::Sender<members::Request>,
+    services: mpsc::Sender<services::Request>,
     member_events: broadcast::Sender<MemberEvent>,
     clock: Clock,
     drivers: Mutex<Option<Drivers>>,
@@ -72,6 +74,7 @@ struct Drivers {
     network: JoinHandle<()>,
     topics: JoinHandle<()>,
     members: JoinHandle<()>,
+    services: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Node {
@@ -113,13 +116,11 @@ impl Node {
         if name.is_empty() || name.len() > MAX_TOPIC_NAME {
             return Err(TopicError::Name { len: name.len() });
         }
-        let (reply, answer) = oneshot::channel();
-        let request = topics::Request::Open { name: name.to_owned(), reply };
-        self.inner.topics.send(request).await.map_err(|_| Closed)?;
-        match answer.await.map_err(|_| Closed)? {
-            Ok(shared) => Ok(Topic::new(self.clone(), shared)),
-            Err(topics::TooManyTopics { max }) => Err(TopicError::TooMany { max }),
+        if name.starts_with(OWN_TOPICS) {
+            return Err(TopicError::Reserved);
         }
+        let max_unread = self.inner.config.limits.max_unread;
+        Topic::open(self.inner.topics.clone(), name, max_unread, Some(self.clone())).await
     }
 
     /// The names of the topics that are joined.
@@ -152,21 +153,36 @@ impl Node {
     pub async fn open_stream(&self, peer: PeerId, name: &str) -> Result<Stream, OpenError> {
         let protocol = streams::protocol(&self.mesh(), name)
             .ok_or_else(|| OpenError::Name { name: name.to_owned() })?;
-        let unreachable = |reason: &str| OpenError::Unreachable { peer, reason: reason.to_owned() };
         if peer == self.id() {
-            return Err(unreachable("it is this node itself"));
+            let reason = "it is this node itself".to_owned();
+            return Err(OpenError::Unreachable { peer, reason });
         }
+        streams::open(&self.inner.network, peer, protocol, name).await
+    }
+
+    /// Offers a service under this name to every node of the mesh, this one too.
+    ///
+    /// Others learn of it within a moment, by gossip; who joins later asks its neighbours. There
+    /// may be as many instances of a service as there are nodes, and none is special.
+    pub async fn serve(&self, name: &str, service: Service) -> Result<Serving, ServeError> {
         let (reply, answer) = oneshot::channel();
-        let opening = Opening { protocol, reply };
-        let command = Command::OpenStream { peer, opening };
-        self.inner.network.send(command).await.map_err(|_| Closed)?;
-        match answer.await {
-            Ok(Ok((io, in_use))) => Ok(Stream::new(io, peer, name.into(), None, in_use)),
-            Ok(Err(Refusal::NotTaken)) => Err(OpenError::NotTaken { peer, name: name.to_owned() }),
-            Ok(Err(Refusal::Unreachable(reason))) => Err(unreachable(&reason)),
-            Err(_) if self.inner.network.is_closed() => Err(Closed.into()),
-            Err(_) => Err(unreachable("the connection was lost")),
-        }
+        let request = services::Request::Serve { name: name.to_owned(), service, reply };
+        self.inner.services.send(request).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)??;
+        Ok(Serving::new(name.to_owned(), self.inner.services.clone(), self.clone()))
+    }
+
+    /// A client of the service of this name, wherever it is served.
+    pub fn client(&self, service: &str) -> Client {
+        Client::new(self.clone(), service)
+    }
+
+    /// All instances of all services that are known here, whatever their health.
+    pub async fn services(&self) -> Result<Vec<Announced>, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let request = services::Request::List { reply };
+        self.inner.services.send(request).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
     }
 
     /// The other members that are alive, as this node sees it.
@@ -203,12 +219,17 @@ impl Node {
         &self.inner.metrics
     }
 
-    /// Stops in order: what waits in the outboxes leaves (for at most 2 seconds, and only if
-    /// somebody reads it), the members are told farewell, connections are closed. Every call on
+    /// Stops in order: the node's services take nothing new, and what they have begun is finished
+    /// (for at most 5 seconds); what waits in the outboxes leaves (for at most 2 seconds, and only
+    /// if somebody reads it), the members are told farewell, connections are closed. Every call on
     /// any clone fails with [`Closed`] afterwards. The second call finds nothing to do.
     pub async fn shutdown(&self) {
         let drivers = self.inner.drivers.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(drivers) = drivers else { return };
+        let (reply, drained) = oneshot::channel();
+        if self.inner.services.send(services::Request::Stop { reply }).await.is_ok() {
+            let _ = drained.await;
+        }
         let (reply, flushed) = oneshot::channel();
         let until = self.inner.clock.now() + FLUSH;
         let request = topics::Request::Flush { until, reply };
@@ -224,11 +245,14 @@ impl Node {
             let _ = stopped.await;
         }
         // The network is gone, so the others end; a panic in one of them was logged by tokio.
-        let _ = tokio::join!(drivers.network, drivers.topics, drivers.members);
+        let _ = tokio::join!(drivers.network, drivers.topics, drivers.members, drivers.services);
     }
 
-    pub(crate) fn topics(&self) -> &mpsc::Sender<topics::Request> {
-        &self.inner.topics
+    pub(crate) async fn open_client(&self, service: Arc<str>) -> Result<services::Queue, Closed> {
+        let (reply, answer) = oneshot::channel();
+        let request = services::Request::Client { service, reply };
+        self.inner.services.send(request).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
     }
 }
 
@@ -506,7 +530,7 @@ fn run(
     life: u64,
     swarm: Swarm<Behaviour>,
     parts: network::Parts,
-    registry: Registry,
+    mut registry: Registry,
 ) -> Node {
     let (clock, metrics) = (parts.clock, parts.metrics.clone());
     let local = *swarm.local_peer_id();
@@ -516,9 +540,24 @@ fn run(
     let (members_tx, members_rx) = mpsc::channel(64);
     let (to_topics, topics_events) = mpsc::channel(512);
     let (to_members, members_told) = mpsc::channel(512);
+    let (services_tx, services_rx) = mpsc::channel(256);
+    let (to_services, services_told) = mpsc::channel(512);
     let (member_events, _) = broadcast::channel(members::MAX_UNREAD);
 
-    let network = Network::new(swarm, config.clone(), parts, to_topics, to_members);
+    let others =
+        network::Others { topics: to_topics, roster: to_members, services: to_services.clone() };
+    let network = Network::new(swarm, config.clone(), parts, others);
+    let parts = services::Parts {
+        mesh,
+        key: key.clone(),
+        life,
+        clock,
+        network: network_tx.clone(),
+        topics: topics_tx.clone(),
+        max_unread: config.limits.max_unread,
+        seed: seed(),
+    };
+    let services = Services::new(config.services.clone(), parts, &mut registry);
     let parts = topics::Parts {
         mesh,
         key: key.clone(),
@@ -536,6 +575,7 @@ fn run(
         metrics,
         network: network_tx.clone(),
         events: member_events.clone(),
+        services: to_services,
     };
     let span = |driver| tracing::info_span!("node", peer = %local, driver);
     #[expect(clippy::disallowed_methods, reason = "shutdown joins them; they end with the handles")]
@@ -543,6 +583,9 @@ fn run(
         network: tokio::spawn(network.run(network_rx).instrument(span("network"))),
         topics: tokio::spawn(topics.run(topics_rx, topics_events).instrument(span("topics"))),
         members: tokio::spawn(members.run(members_rx, members_told).instrument(span("members"))),
+        services: tokio::spawn(
+            services.run(services_rx, services_told).instrument(span("services")),
+        ),
     };
     tracing::info!(peer = %local, mesh = %mesh.short(), "node started");
     let inner = Inner {
@@ -552,6 +595,7 @@ fn run(
         network: network_tx,
         topics: topics_tx,
         members: members_tx,
+        services: services_tx,
         member_events,
         clock,
         drivers: Mutex::new(Some(drivers)),

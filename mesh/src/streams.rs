@@ -14,7 +14,7 @@ use aether_core::MeshId;
 use libp2p::{PeerId, StreamProtocol, swarm};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _};
 
@@ -22,7 +22,10 @@ pub(crate) use self::{
     behaviour::{Behaviour, Event},
     handler::{Opening, Refusal},
 };
-use crate::node::{Closed, Node};
+use crate::{
+    network::Command,
+    node::{Closed, Node},
+};
 
 /// Longest name of a stream, in bytes.
 pub const MAX_STREAM_NAME: usize = 64;
@@ -118,6 +121,26 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Opens a stream on the network.
+pub(crate) async fn open(
+    network: &mpsc::Sender<Command>,
+    peer: PeerId,
+    protocol: StreamProtocol,
+    name: &str,
+) -> Result<Stream, OpenError> {
+    let unreachable = |reason: &str| OpenError::Unreachable { peer, reason: reason.to_owned() };
+    let (reply, answer) = oneshot::channel();
+    let opening = Opening { protocol, reply };
+    network.send(Command::OpenStream { peer, opening }).await.map_err(|_| Closed)?;
+    match answer.await {
+        Ok(Ok((io, in_use))) => Ok(Stream::new(io, peer, name.into(), None, in_use)),
+        Ok(Err(Refusal::NotTaken)) => Err(OpenError::NotTaken { peer, name: name.to_owned() }),
+        Ok(Err(Refusal::Unreachable(reason))) => Err(unreachable(&reason)),
+        Err(_) if network.is_closed() => Err(Closed.into()),
+        Err(_) => Err(unreachable("the connection was lost")),
     }
 }
 

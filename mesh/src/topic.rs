@@ -19,7 +19,7 @@ use crate::{
     identity::peer_id,
     node::{Closed, Node},
     proto::envelope::MAX_PAYLOAD,
-    topics::{Delivery, Publish, Request, Shared, Subscriber},
+    topics::{Delivery, Publish, Request, Shared, Subscriber, TooManyTopics},
 };
 
 /// Largest message, in bytes of its CBOR encoding.
@@ -27,6 +27,9 @@ pub const MAX_MESSAGE: usize = MAX_PAYLOAD;
 
 /// Longest topic name, in bytes.
 pub const MAX_TOPIC_NAME: usize = 255;
+
+/// How the names of the node's own topics begin.
+pub(crate) const OWN_TOPICS: &str = "aether/";
 
 /// Envelopes that a subscriber may leave unread; there is a bound in bytes besides.
 const MAX_UNREAD_ENVELOPES: usize = 8192;
@@ -47,8 +50,12 @@ const MAX_UNREAD_ENVELOPES: usize = 8192;
 ///
 /// Cloning is cheap. The topic is left when its last handle and subscription are dropped.
 pub struct Topic<T> {
-    node: Node,
+    requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
+    /// Bytes that a subscription may leave unread.
+    max_unread: usize,
+    /// Keeps the node running; the node's own parts don't.
+    owner: Option<Node>,
     express: bool,
     kind: PhantomData<fn(T) -> T>,
 }
@@ -56,8 +63,10 @@ pub struct Topic<T> {
 impl<T> Clone for Topic<T> {
     fn clone(&self) -> Self {
         Self {
-            node: self.node.clone(),
+            requests: self.requests.clone(),
             shared: self.shared.clone(),
+            max_unread: self.max_unread,
+            owner: self.owner.clone(),
             express: self.express,
             kind: PhantomData,
         }
@@ -94,7 +103,7 @@ impl<T: Serialize> Topic<T> {
         let (handed, receipt) = oneshot::channel();
         let (topic, express) = (self.shared.id, self.express);
         let publish = Publish { topic, message, express, permit, handed };
-        self.node.topics().send(Request::Publish(publish)).await.map_err(|_| Closed)?;
+        self.requests.send(Request::Publish(publish)).await.map_err(|_| Closed)?;
         Ok(Receipt(receipt))
     }
 
@@ -111,7 +120,7 @@ impl<T: Serialize> Topic<T> {
         let (handed, receipt) = oneshot::channel();
         let (topic, express) = (self.shared.id, self.express);
         let publish = Publish { topic, message, express, permit, handed };
-        match self.node.topics().try_send(Request::Publish(publish)) {
+        match self.requests.try_send(Request::Publish(publish)) {
             Ok(()) => Ok(Receipt(receipt)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(PublishError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Closed.into()),
@@ -120,8 +129,22 @@ impl<T: Serialize> Topic<T> {
 }
 
 impl<T> Topic<T> {
-    pub(crate) fn new(node: Node, shared: Arc<Shared>) -> Self {
-        Self { node, shared, express: false, kind: PhantomData }
+    /// Joins a topic. Without an owner the handle doesn't keep the node running.
+    pub(crate) async fn open(
+        requests: mpsc::Sender<Request>,
+        name: &str,
+        max_unread: usize,
+        owner: Option<Node>,
+    ) -> Result<Self, TopicError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Open { name: name.to_owned(), reply };
+        requests.send(request).await.map_err(|_| Closed)?;
+        match answer.await.map_err(|_| Closed)? {
+            Ok(shared) => {
+                Ok(Self { requests, shared, max_unread, owner, express: false, kind: PhantomData })
+            }
+            Err(TooManyTopics { max }) => Err(TopicError::TooMany { max }),
+        }
     }
 
     /// The same topic, where messages published through this handle wait for no others: lower
@@ -158,12 +181,12 @@ impl<T> Topic<T> {
         let subscriber = Subscriber {
             queue,
             bytes: bytes.clone(),
-            max_bytes: self.node.config().limits.max_unread,
+            max_bytes: self.max_unread,
             missed: missed.clone(),
         };
         let topic = self.shared.id;
         let request = Request::Subscribe { topic, subscriber };
-        self.node.topics().send(request).await.map_err(|_| Closed)?;
+        self.requests.send(request).await.map_err(|_| Closed)?;
         Ok(Subscription { _topic: self.clone(), deliveries, bytes, missed, current: None })
     }
 }
@@ -213,6 +236,9 @@ pub enum TopicError {
         /// Its length in bytes.
         len: usize,
     },
+    /// The name begins as those of the node's own topics do.
+    #[error("topic names that begin with {OWN_TOPICS:?} are the node's own; choose another")]
+    Reserved,
     /// No room for one more.
     #[error("the node has joined {max} topics, which is its limit; leave one first")]
     TooMany {

@@ -27,6 +27,7 @@ use crate::{
         link::Frame,
         outbox::{self, Outbox},
     },
+    topic::OWN_TOPICS,
 };
 
 /// How often unused topics are left and gauges are set.
@@ -237,7 +238,8 @@ impl Topics {
             }
             Request::Publish(publish) => self.publish(publish),
             Request::Names { reply } => {
-                let _ = reply.send(self.open.values().map(|open| open.name.clone()).collect());
+                let names = self.open.values().map(|open| open.name.clone());
+                let _ = reply.send(names.filter(|name| !name.starts_with(OWN_TOPICS)).collect());
             }
             Request::Flush { until, reply } => self.flush = Some((until, reply)),
         }
@@ -250,7 +252,9 @@ impl Topics {
         }
         // One whose last handle went a moment ago is taken up again as it is.
         let known = self.open.contains_key(&id);
-        if !known && self.open.len() >= self.max_topics {
+        let is_own = |name: &str| name.starts_with(OWN_TOPICS);
+        let count = self.open.values().filter(|open| !is_own(&open.name)).count();
+        if !known && !is_own(&name) && count >= self.max_topics {
             return Err(TooManyTopics { max: self.max_topics });
         }
         let readers = self.open.get(&id).map_or(0, |open| open.readers);
@@ -301,7 +305,7 @@ impl Topics {
                 Frame::Have(have) => {
                     self.drive_inbox(inbox::Input::Have { from, have, wall: wall_millis() });
                 }
-                Frame::Roster(_) => {}
+                Frame::Roster(_) | Frame::Services(_) => {}
             },
             TopicsEvent::Neighbour { topic, peer } => {
                 self.drive_inbox(inbox::Input::Neighbour { topic, peer });

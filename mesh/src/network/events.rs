@@ -75,9 +75,7 @@ impl Network {
             }
             BehaviourEvent::Kad(event) => {
                 self.libp2p_metrics.record(&event);
-                if let kad::Event::RoutingUpdated { peer, addresses, .. } = event {
-                    self.on_found(addresses.iter().map(|address| (peer, address.clone())));
-                }
+                self.on_kad(event);
             }
             BehaviourEvent::Ping(event) => self.libp2p_metrics.record(&event),
             BehaviourEvent::Mdns(Seen(seen)) => self.on_found(seen.into_iter()),
@@ -85,6 +83,18 @@ impl Network {
             BehaviourEvent::Relay(event) => self.libp2p_metrics.record(&event),
             BehaviourEvent::Dcutr(event) => self.libp2p_metrics.record(&event),
             event => tracing::debug!(?event, "behaviour"),
+        }
+    }
+
+    fn on_kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::RoutingUpdated { peer, addresses, .. } => {
+                self.on_found(addresses.iter().map(|address| (peer, address.clone())));
+            }
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.on_query(id, result, step.last);
+            }
+            _ => {}
         }
     }
 
@@ -158,13 +168,14 @@ impl Network {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.dialer.disconnected(peer);
         let key = state.key;
-        self.tell_topics(TopicsEvent::Left { peer: key });
+        self.to_topics.tell(TopicsEvent::Left { peer: key });
         for topic in state.topics {
             let count = self.readers(&topic);
-            self.tell_topics(TopicsEvent::Readers { topic, count });
+            self.to_topics.tell(TopicsEvent::Readers { topic, count });
         }
         if state.linked {
-            self.tell_roster(RosterEvent::Disconnected { peer: key });
+            self.to_roster.tell(RosterEvent::Disconnected { peer: key });
+            self.to_services.tell(ServicesEvent::Disconnected { peer: key });
         }
         self.dial();
     }
@@ -216,9 +227,10 @@ impl Network {
             self.dialer.found(peer, bare);
         }
         if newly {
-            self.tell_roster(RosterEvent::Connected { peer: key });
+            self.to_roster.tell(RosterEvent::Connected { peer: key });
+            self.to_services.tell(ServicesEvent::Connected { peer: key });
             for topic in topics {
-                self.tell_topics(TopicsEvent::Neighbour { topic, peer: key });
+                self.to_topics.tell(TopicsEvent::Neighbour { topic, peer: key });
             }
             self.bootstrap();
             if self
@@ -239,9 +251,9 @@ impl Network {
         }
         let (linked, key) = (state.linked, state.key);
         let count = self.readers(&topic);
-        self.tell_topics(TopicsEvent::Readers { topic, count });
+        self.to_topics.tell(TopicsEvent::Readers { topic, count });
         if linked {
-            self.tell_topics(TopicsEvent::Neighbour { topic, peer: key });
+            self.to_topics.tell(TopicsEvent::Neighbour { topic, peer: key });
         }
     }
 
@@ -261,8 +273,8 @@ impl Network {
                 state.topics.remove(&topic);
                 let key = state.key;
                 let count = self.readers(&topic);
-                self.tell_topics(TopicsEvent::Readers { topic, count });
-                self.tell_topics(TopicsEvent::NotNeighbour { topic, peer: key });
+                self.to_topics.tell(TopicsEvent::Readers { topic, count });
+                self.to_topics.tell(TopicsEvent::NotNeighbour { topic, peer: key });
             }
             gossipsub::Event::GossipsubNotSupported { peer_id } => {
                 tracing::debug!(peer = %peer_id, "doesn't speak gossipsub");
@@ -287,7 +299,7 @@ impl Network {
         }
         let bytes = message.data.into();
         let event = TopicsEvent::Gossip { topic, id, from, bytes };
-        if self.to_topics.try_send(event).is_err() {
+        if !self.to_topics.offer(event) {
             self.metrics.drop_for("gossip_queue");
             self.report(id, from, Verdict::Ignore);
         }
@@ -333,12 +345,17 @@ impl Network {
         match Frame::decode(bytes) {
             Ok(Frame::Roster(message)) => {
                 let event = RosterEvent::Message { from, message };
-                if self.to_roster.try_send(event).is_err() {
+                if !self.to_roster.offer(event) {
                     self.metrics.drop_for("roster_queue");
                 }
             }
+            Ok(Frame::Services(message)) => {
+                if !self.to_services.offer(ServicesEvent::Message { from, message }) {
+                    self.metrics.drop_for("services_queue");
+                }
+            }
             Ok(frame) => {
-                if self.to_topics.try_send(TopicsEvent::Frame { from, frame }).is_err() {
+                if !self.to_topics.offer(TopicsEvent::Frame { from, frame }) {
                     self.metrics.drop_for("link_queue");
                 }
             }

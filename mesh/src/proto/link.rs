@@ -10,6 +10,7 @@
 //! | 1 | [`Want`] | send me these envelopes |
 //! | 2 | [`Have`] | envelopes that you wanted |
 //! | 3 | roster | see [`roster::Message`] |
+//! | 4 | services | see [`directory::Message`] |
 
 use aether_core::{
     Hash, PublicKey,
@@ -17,7 +18,7 @@ use aether_core::{
 };
 use minicbor::{Decode, Encode, bytes::ByteArray, bytes::ByteVec};
 
-use super::{envelope::TopicId, roster};
+use super::{envelope::TopicId, roster, service::directory};
 
 /// Largest frame, in bytes. The transport refuses a larger one before it allocates.
 pub const MAX_FRAME: usize = 256 * 1024;
@@ -36,6 +37,8 @@ pub enum Frame {
     Have(Have),
     /// Who is alive.
     Roster(roster::Message),
+    /// Who serves what.
+    Services(directory::Message),
 }
 
 /// How far the sender has each stream of a topic.
@@ -144,6 +147,7 @@ impl Frame {
             Self::Want(want) => to_cbor(&(1u64, WantBody::from(want))),
             Self::Have(have) => to_cbor(&(2u64, HaveBody::from(have))),
             Self::Roster(message) => to_cbor(&(3u64, message)),
+            Self::Services(message) => to_cbor(&(4u64, message)),
         }
     }
 
@@ -161,6 +165,7 @@ impl Frame {
             1 => Self::Want(from_cbor::<WantBody>(body)?.into()),
             2 => Self::Have(from_cbor::<HaveBody>(body)?.into()),
             3 => Self::Roster(from_cbor(body)?),
+            4 => Self::Services(from_cbor(body)?),
             kind => return Err(FrameError::UnknownKind { kind }),
         };
         match &frame {

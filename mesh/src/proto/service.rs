@@ -6,8 +6,6 @@
 //! | [`directory`] | which instances of which services are there |
 //! | [`frame`] | what two ends of a session say to each other, byte by byte |
 //! | [`session`] | how many calls share one stream, when each ends, and who may send how much |
-//!
-//! These are the protocols alone: no node speaks them yet.
 
 pub mod balancer;
 pub mod directory;

@@ -11,5 +11,6 @@ mod discovery;
 mod hostile;
 mod names;
 mod node;
+mod services;
 mod streams;
 mod topics;

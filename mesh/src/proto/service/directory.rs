@@ -134,9 +134,13 @@ impl Directory {
 
     /// The live instances of a service, our own first.
     pub fn instances<'a>(&'a self, service: &str) -> impl Iterator<Item = Listed<'a>> + use<'a> {
+        self.known(service).filter(|listed| listed.instance.is_live())
+    }
+
+    /// All known instances of a service, whatever their health, our own first.
+    pub fn known<'a>(&'a self, service: &str) -> impl Iterator<Item = Listed<'a>> + use<'a> {
         let listed = |instance| Listed { peer: self.me, life: self.life, instance };
-        let own = self.own.instances_of(service).map(listed);
-        own.chain(self.table.instances(service)).filter(|listed| listed.instance.is_live())
+        self.own.instances_of(service).map(listed).chain(self.table.instances(service))
     }
 
     /// All known instances of all services, whatever their health, our own first.

@@ -1,0 +1,64 @@
+use bytes::Bytes;
+
+use super::*;
+use crate::proto::service::frame::{MAX_CHUNK, Payload};
+
+fn chunk(call: u64, len: usize) -> Frame {
+    Frame::new(call, Payload::Chunk(Bytes::from(vec![7; len])))
+}
+
+#[tokio::test]
+async fn frames_cross_whole_through_a_narrow_pipe() {
+    let (ours, theirs) = tokio::io::duplex(1000);
+    let (mut sender, mut receiver) = (Frames::new(Box::new(ours)), Frames::new(Box::new(theirs)));
+    let frames: Vec<Frame> = (1..20).map(|call| chunk(call, call as usize * 500)).collect();
+    let weight: usize = frames.iter().map(Frame::weight).sum();
+    for frame in &frames {
+        sender.push(frame);
+    }
+    let send = async {
+        let mut sent = 0;
+        while sent < weight {
+            match sender.run(false).await {
+                Happened::Sent(weight) => sent += weight,
+                other => panic!("{other:?}"),
+            }
+        }
+        sender.finish().await;
+    };
+    let receive = async {
+        let mut received = Vec::new();
+        while receiver.run(true).await == Happened::Received {
+            while let Some(frame) = receiver.next().unwrap() {
+                received.push(frame);
+            }
+        }
+        received
+    };
+    let ((), received) = tokio::join!(send, receive);
+    assert_eq!(received, frames);
+}
+
+#[tokio::test]
+async fn weight_is_told_only_of_frames_that_are_written_whole() {
+    let (ours, mut theirs) = tokio::io::duplex(MAX_CHUNK);
+    let mut sender = Frames::new(Box::new(ours));
+    let (small, large) = (chunk(1, 100), chunk(2, MAX_CHUNK));
+    sender.push(&small);
+    sender.push(&large);
+    assert_eq!(sender.run(false).await, Happened::Sent(small.weight()));
+    let mut rest = vec![0; 4096];
+    tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut rest).await.unwrap();
+    assert_eq!(sender.run(false).await, Happened::Sent(large.weight()));
+}
+
+#[tokio::test]
+async fn an_end_in_the_middle_of_a_frame_is_an_end() {
+    let (mut ours, theirs) = tokio::io::duplex(1000);
+    let mut receiver = Frames::new(Box::new(theirs));
+    tokio::io::AsyncWriteExt::write_all(&mut ours, &[0, 0, 0, 50, 1]).await.unwrap();
+    drop(ours);
+    assert_eq!(receiver.run(true).await, Happened::Received);
+    assert_eq!(receiver.next(), Ok(None));
+    assert_eq!(receiver.run(true).await, Happened::Closed);
+}
