@@ -2,7 +2,7 @@
 # Builds the node and the lab, starts nodes on this machine, and takes the tour:
 #
 #   testnet/run.sh [--nodes 5] [--seed N] [--input FILE] [--json FILE] [--keep]
-#                  [--stages form,publish,restart,churn] [--data FOLDER]
+#                  [--stages form,publish,restart,serve,churn] [--data FOLDER]
 #
 # AETHER_PROFILE names the cargo profile: dev, which the tests build anyway, unless given.
 # AETHER_BUILT names a folder where both programs are built already, so that nothing is built.
@@ -20,7 +20,8 @@ quiet=()
 echo "building aether and the lab, profile $profile" >&2
 target=$(
     cd "$root"
-    cargo build --locked ${quiet[@]+"${quiet[@]}"} --profile "$profile" -p aether-node -p aether-lab
+    cargo build --locked ${quiet[@]+"${quiet[@]}"} --profile "$profile" -p aether-node \
+        -p aether-lab -p aether-examples --bins
     cd "${CARGO_TARGET_DIR:-target}"
     pwd
 )

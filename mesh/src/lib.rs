@@ -1,7 +1,8 @@
 //! Peers that find each other and talk, with no server in the middle.
 //!
 //! A program embeds a [`Node`]. Nodes of one mesh discover each other, know who is alive, and
-//! publish typed, signed messages on [`Topic`]s, and open [`Stream`]s to each other.
+//! publish typed, signed messages on [`Topic`]s, offer and call [`Service`]s, and open [`Stream`]s
+//! to each other.
 //!
 //! ```
 //! # #[cfg(feature = "net")]
@@ -30,6 +31,7 @@
 //!
 //! - [`Node`], [`Preset`], [`Builder`] and [`Config`]: start and stop.
 //! - [`Topic`], [`Receipt`], [`Subscription`], [`Message`]: talk.
+//! - [`Service`], [`Call`], [`Serving`]: answer. [`Client`], [`Calling`]: ask.
 //! - [`Stream`], [`Incoming`]: bytes in both directions between two nodes.
 //! - [`Member`], [`MemberEvents`]: who is there.
 //! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
@@ -37,9 +39,9 @@
 //! - [`proto`]: the protocols themselves, pure; what is on the wire is written there.
 //!
 //! What is on the wire: libp2p's own protocols, gossipsub among them; Aether's signed
-//! [envelope](proto::envelope) inside gossipsub's messages; and the [link](proto::link) between two
-//! nodes, for repair and membership. A program in another language needs libp2p and the envelope to
-//! take part in a topic.
+//! [envelope](proto::envelope) inside gossipsub's messages; the [link](proto::link) between two
+//! nodes, for repair and membership; and [sessions](proto::service::frame) for calls of services. A
+//! program in another language needs libp2p and the envelope to take part in a topic.
 //!
 //! What isn't promised: messages are not stored beyond some megabytes of recent ones, so a node
 //! that was away for long doesn't get what it missed; an open mesh is open to everyone who knows

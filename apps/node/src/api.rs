@@ -13,6 +13,7 @@ mod health;
 mod node;
 mod problem;
 mod serve;
+mod services;
 mod topics;
 mod types;
 
@@ -37,7 +38,8 @@ pub(crate) use self::serve::serve;
 pub use self::{
     problem::Problem,
     types::{
-        Dial, Health, MemberChange, Mesh, Peer, PeerState, Published, Status, TopicEvent, Topics,
+        Dial, Health, Instance, Item, MemberChange, Mesh, NodeReply, Peer, PeerState, Published,
+        Services, Status, TopicEvent, Topics,
     },
 };
 
@@ -45,6 +47,8 @@ pub use self::{
 const MAX_STREAMS: usize = 64;
 /// Bytes of a JSON body.
 const MAX_BODY: usize = 16 * 1024;
+/// Bytes of a call's arguments in JSON.
+const MAX_ARGUMENTS: usize = 4 * 1024 * 1024;
 /// How often an idle stream is told to be alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -158,11 +162,22 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::member_events))
         .routes(routes!(topics::list))
         .routes(routes!(topics::publish, topics::subscribe))
+        .routes(routes!(services::list))
+        .merge(calls())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::health))
         .routes(routes!(health::metrics))
         .routes(routes!(openapi))
+}
+
+/// Routes whose bodies are arguments of calls.
+fn calls() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(services::call))
+        .routes(routes!(services::every))
+        .routes(routes!(services::items))
+        .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))
 }
 
 /// This document.

@@ -72,6 +72,9 @@ enum Command {
     /// Publish and receive
     #[command(subcommand)]
     Topic(Topic),
+    /// See and call services
+    #[command(subcommand)]
+    Service(Service),
     /// Check and show settings
     #[command(subcommand)]
     Config(Config),
@@ -192,6 +195,42 @@ pub(crate) enum Topic {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Service {
+    /// Show the instances of all services that the node knows
+    List(Remote),
+    /// Call a service, and print its reply as JSON
+    Call(Box<ServiceCall>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServiceCall {
+    /// The service's name
+    pub(crate) service: String,
+    /// What is asked of it
+    pub(crate) endpoint: String,
+    /// The arguments as JSON; `-` reads them from the input
+    #[arg(default_value = "null")]
+    pub(crate) arguments: String,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    /// How long the call may take, retries included
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) deadline: Duration,
+    /// The call may be made twice with the effect of once, so it may be tried again
+    #[arg(long)]
+    pub(crate) idempotent: bool,
+    /// Ask the instance that owns this key
+    #[arg(long, value_name = "KEY", conflicts_with = "every")]
+    pub(crate) owner: Option<String>,
+    /// Ask every instance
+    #[arg(long)]
+    pub(crate) every: bool,
+    /// The endpoint answers with a stream: print each item on a line
+    #[arg(long, conflicts_with = "every")]
+    pub(crate) items: bool,
+}
+
 fn time(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
 }
@@ -259,6 +298,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
             // A thread that waits for the next line of the input can't be ended otherwise.
             runtime.shutdown_background();
             result
+        }
+        Command::Service(service) => {
+            runtime()?.block_on(commands::service::service(&common, service))
         }
         Command::Config(config) => commands::config::config(&common, &config),
         Command::Completions { shell } => {

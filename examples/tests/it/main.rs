@@ -19,6 +19,7 @@ fn hello_says_hello() {
     assert!(text.trim_end().ends_with("says: hello, world"), "{text}");
 }
 
+/// Somebody at a terminal.
 struct Person {
     child: Child,
     input: Option<ChildStdin>,
@@ -30,6 +31,10 @@ impl Person {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
         command.args(["--local", "--name", name, "--room", room]);
         command.args(seed.iter().flat_map(|seed| ["--seed", seed]));
+        Self::starts(command)
+    }
+
+    fn starts(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (tell, lines) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -86,4 +91,21 @@ fn two_people_chat() {
     bob.leaves();
     ada.sees(|line| line == "* bob leaves");
     ada.leaves();
+}
+
+#[test]
+fn a_pool_answers() {
+    let pool = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pool"));
+        command.args(["--local", "--mesh", "a pool for a test"]).args(args);
+        command
+    };
+    let ada = Person::starts(pool(&["work", "--name", "ada"]));
+    let seed = ada.sees(|line| line.trim().starts_with("--seed"));
+    let seed = seed.trim().trim_start_matches("--seed ").to_owned();
+    let output = pool(&["--seed", &seed, "ask", "--numbers", "100"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("25 primes are below 100"), "{text}");
+    assert!(text.contains("ada: 100 answers"), "{text}");
 }

@@ -45,6 +45,31 @@ impl Peer {
     }
 }
 
+/// What a worker of the example `pool` answers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// How many primes there are.
+    pub primes: u64,
+    /// Who counted.
+    pub by: String,
+}
+
+/// Why a call has no answer, for people.
+#[derive(Clone, Debug)]
+pub struct CallError(pub String);
+
+/// `GET /v1/services`.
+#[derive(Debug, Deserialize)]
+struct Services {
+    instances: Vec<Instance>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Instance {
+    service: String,
+    health: String,
+}
+
 /// The API of one node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -76,6 +101,36 @@ impl Api {
     /// Whom the node knows.
     pub async fn peers(&self) -> Result<Vec<Peer>> {
         self.get("/v1/peers").await
+    }
+
+    /// How many instances of a service serve, as the node knows.
+    pub async fn serving(&self, service: &str) -> Result<usize> {
+        let known: Services = self.get("/v1/services").await?;
+        let serves = |each: &&Instance| each.service == service && each.health == "serving";
+        Ok(known.instances.iter().filter(serves).count())
+    }
+
+    /// Calls a service with a number, idempotently.
+    pub async fn call(
+        &self,
+        service: &str,
+        endpoint: &str,
+        number: usize,
+        deadline: Duration,
+    ) -> Result<Answer, CallError> {
+        let (url, seconds) = (&self.url, deadline.as_secs_f64());
+        let how = format!("deadline_seconds={seconds}&idempotent=true&hedge=true");
+        let call = self
+            .http
+            .post(format!("{url}/v1/services/{service}/{endpoint}?{how}"))
+            .header("content-type", "application/json")
+            .body(number.to_string())
+            .timeout(deadline + CALL_TIMEOUT);
+        let answer = async {
+            let body = check(call.send().await?).await?.text().await?;
+            serde_json::from_str(&body).with_context(|| format!("{service} answers {body}"))
+        };
+        answer.await.map_err(|error| CallError(format!("{error:#}")))
     }
 
     /// Publishes each of these as a message.

@@ -97,7 +97,8 @@ pub struct Cluster {
     leash: PathBuf,
     mesh: String,
     http: reqwest::Client,
-    _folder: Option<TempDir>,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl Drop for Cluster {
@@ -135,7 +136,7 @@ impl Cluster {
         let folder = std::path::absolute(folder)?;
         let nodes = (0..count).map(|index| Node::new(&folder, index)).collect::<Result<_>>()?;
         let (http, mesh) = (Api::client()?, mesh.to_owned());
-        Ok(Self { nodes, aether, leash, mesh, http, _folder: temporary })
+        Ok(Self { nodes, aether, leash, mesh, http, folder, _temporary: temporary })
     }
 
     /// The nodes, the first of which is the seed of the others.
@@ -146,6 +147,21 @@ impl Cluster {
     /// The program that a node is.
     pub fn aether(&self) -> &Path {
         &self.aether
+    }
+
+    /// The lab's own program.
+    pub(crate) fn leash(&self) -> &Path {
+        &self.leash
+    }
+
+    /// The name of the mesh.
+    pub(crate) fn mesh(&self) -> &str {
+        &self.mesh
+    }
+
+    /// Where data and logs are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// How many there are.

@@ -10,6 +10,7 @@
 //! - [`Stage`]: what is tried, one module each. This is where a new stage is added.
 //! - [`Lab`]: what a stage works with. [`Cluster`] starts, kills and restarts nodes; [`Traffic`]
 //!   publishes through them and counts what arrives where.
+//!   [`Workers`] serve beside the nodes.
 //! - [`Api`]: the client of one node's API.
 //! - [`leash`]: how a node is made to die with the lab.
 //!
@@ -42,13 +43,15 @@ mod settled;
 mod sse;
 mod stages;
 mod traffic;
+mod workers;
 
 pub use self::{
-    api::{Api, Events, Peer, Status},
+    api::{Answer, Api, CallError, Events, Peer, Status},
     cluster::{Cluster, Node},
     lab::{Lab, Options, TOPIC},
     report::{Report, Row, percentile},
     sse::{SseEvent, SseParser},
     stages::{Stage, tour},
     traffic::{Outcome, Traffic},
+    workers::Workers,
 };

@@ -4,6 +4,7 @@ mod churn;
 mod form;
 mod publish;
 mod restart;
+mod serve;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -23,6 +24,8 @@ pub enum Stage {
     Publish,
     /// A node is killed with -9, comes back, and takes part again.
     Restart,
+    /// Workers serve, one of them slow, and one of them dies.
+    Serve,
     /// A fifth of the nodes is killed with -9 and comes back, three times.
     Churn,
 }
@@ -31,7 +34,8 @@ impl Stage {
     /// The stages of the tour of so many nodes.
     pub fn tour(nodes: usize) -> Vec<Self> {
         let churn = (nodes >= CHURN_FROM).then_some(Self::Churn);
-        [Self::Form, Self::Publish, Self::Restart].into_iter().chain(churn).collect()
+        let usual = [Self::Form, Self::Publish, Self::Restart, Self::Serve];
+        usual.into_iter().chain(churn).collect()
     }
 
     /// The name, in lower case.
@@ -40,6 +44,7 @@ impl Stage {
             Self::Form => "form",
             Self::Publish => "publish",
             Self::Restart => "restart",
+            Self::Serve => "serve",
             Self::Churn => "churn",
         }
     }
@@ -51,6 +56,7 @@ impl Stage {
             Self::Form => form::run(lab).await,
             Self::Publish => publish::run(lab).await,
             Self::Restart => restart::run(lab).await,
+            Self::Serve => serve::run(lab).await,
             Self::Churn => churn::run(lab).await,
         }
     }
@@ -97,7 +103,8 @@ mod tests {
 
     #[test]
     fn large_labs_are_churned() {
-        assert_eq!(Stage::tour(5), [Stage::Form, Stage::Publish, Stage::Restart]);
+        let small = [Stage::Form, Stage::Publish, Stage::Restart, Stage::Serve];
+        assert_eq!(Stage::tour(5), small);
         assert_eq!(Stage::tour(50).last(), Some(&Stage::Churn));
     }
 

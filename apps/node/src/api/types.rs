@@ -171,6 +171,65 @@ pub enum TopicEvent {
     },
 }
 
+/// Instances of services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Services {
+    /// One for each service and node.
+    pub instances: Vec<Instance>,
+}
+
+/// An instance of a service, as its node announces it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Instance {
+    /// The service's name.
+    pub service: String,
+    /// The node that serves it.
+    #[schema(value_type = String)]
+    pub peer: PeerId,
+    /// Its version, as it says.
+    pub version: String,
+    /// What can be called.
+    pub endpoints: Vec<String>,
+    /// `serving`, `draining` or `unhealthy`.
+    pub health: String,
+    /// Calls that it works on, as it last said.
+    pub in_flight: u32,
+    /// How many it works on at once; 0 if it sets no limit.
+    pub capacity: u32,
+}
+
+/// What one instance answered to a call to every one: a reply, or an error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NodeReply {
+    /// The node.
+    #[schema(value_type = String)]
+    pub peer: PeerId,
+    /// Its reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<serde_json::Value>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// An item of a streamed reply, or its end; the data of an event of the same name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Item {
+    /// An item.
+    Item {
+        /// What it is.
+        value: serde_json::Value,
+    },
+    /// All items have come.
+    End,
+    /// The call failed; no more items come.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
 /// An address to dial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dial {
