@@ -9,6 +9,7 @@
 //! - [`Protocol`] and [`Time`]: how a protocol decides without acting, so that the driver, the
 //!   simulator and the fuzzer run the very same code.
 //! - [`struct@Hash`] and [`Hasher`]: 32 bytes of BLAKE3, always under a [`Domain`].
+//! - [`BlobId`]: the plain BLAKE3 hash that names content.
 //! - [`SecretKey`], [`PublicKey`], [`Signature`]: identity and strict verification.
 //! - [`Genesis`] and [`MeshId`]: what makes two meshes different.
 //! - [`wire`]: bounded reading and writing of fixed layouts and CBOR.
@@ -26,6 +27,7 @@
 //! assert!(alice.public().verify(&GREETING.hash(b"hullo"), &signature).is_err());
 //! ```
 
+mod blob_id;
 mod hash;
 mod key;
 pub mod merkle;
@@ -33,6 +35,7 @@ mod mesh_id;
 mod protocol;
 pub mod wire;
 
+pub use blob_id::{BlobId, ParseBlobIdError};
 pub use hash::{Domain, Hash, Hasher, ParseHashError};
 pub use key::{InvalidPublicKey, InvalidSignature, PublicKey, SecretKey, Signature};
 pub use mesh_id::{Genesis, GenesisError, MeshId, Mode};

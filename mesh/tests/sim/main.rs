@@ -3,7 +3,9 @@
 //! `cargo test --release -p aether-mesh --no-default-features --test sim`; `AETHER_SEEDS`,
 //! `AETHER_SECONDS` and `AETHER_SEED` say for how long, or which run to replay.
 
+mod blobs;
 mod directory;
+mod finder;
 mod roster;
 mod services;
 mod sessions;
