@@ -11,6 +11,7 @@
 //! - [`struct@Hash`] and [`Hasher`]: 32 bytes of BLAKE3, always under a [`Domain`].
 //! - [`SecretKey`], [`PublicKey`], [`Signature`]: identity and strict verification.
 //! - [`Genesis`] and [`MeshId`]: what makes two meshes different.
+//! - [`BlobId`]: what content is called.
 //! - [`wire`]: bounded reading and writing of fixed layouts and CBOR.
 //! - [`merkle`]: roots and inclusion proofs.
 //!
@@ -26,6 +27,7 @@
 //! assert!(alice.public().verify(&GREETING.hash(b"hullo"), &signature).is_err());
 //! ```
 
+mod blob_id;
 mod hash;
 mod key;
 pub mod merkle;
@@ -33,6 +35,7 @@ mod mesh_id;
 mod protocol;
 pub mod wire;
 
+pub use blob_id::BlobId;
 pub use hash::{Domain, Hash, Hasher, ParseHashError};
 pub use key::{InvalidPublicKey, InvalidSignature, PublicKey, SecretKey, Signature};
 pub use mesh_id::{Genesis, GenesisError, MeshId, Mode};
