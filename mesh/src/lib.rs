@@ -36,6 +36,7 @@
 //! - [`Member`], [`MemberEvents`]: who is there.
 //! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
 //! - [`identity`]: key files.
+//! - [`blobs`]: content by its hash, on disk.
 //! - [`proto`]: the protocols themselves, pure; what is on the wire is written there.
 //!
 //! What is on the wire: libp2p's own protocols, gossipsub among them; Aether's signed
@@ -51,6 +52,8 @@ pub mod proto;
 
 #[cfg(feature = "net")]
 mod behaviour;
+#[cfg(feature = "net")]
+pub mod blobs;
 #[cfg(feature = "net")]
 mod clock;
 #[cfg(feature = "net")]

@@ -1,11 +1,13 @@
-//! The name of a blob.
+//! What a blob is called: the hash of its content.
 
 use std::{fmt, str::FromStr};
 
-use data_encoding::HEXLOWER;
+use crate::{Hash, ParseHashError};
 
-/// The BLAKE3 hash of a blob's content, in no domain: what every tool that hashes files by BLAKE3
-/// says of the same bytes. Displayed as lower-case hexadecimal.
+/// The BLAKE3 hash of a blob's content, whatever its size. Displayed as lower-case hexadecimal.
+///
+/// It is the plain hash, without a [`Domain`](crate::Domain), so that any BLAKE3 tool computes it;
+/// nothing else in Aether is hashed so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId([u8; 32]);
 
@@ -13,7 +15,12 @@ impl BlobId {
     /// Length in bytes.
     pub const LEN: usize = 32;
 
-    /// Takes 32 bytes for a blob's name.
+    /// The id of this content.
+    pub fn of(content: &[u8]) -> Self {
+        Self(*blake3::hash(content).as_bytes())
+    }
+
+    /// Takes 32 bytes for an id.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -26,27 +33,21 @@ impl BlobId {
 
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
+        Hash::from_bytes(self.0).fmt(f)
     }
 }
 
 impl fmt::Debug for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "BlobId({})", HEXLOWER.encode(&self.0[..8]))
+        write!(f, "BlobId({:?})", Hash::from_bytes(self.0))
     }
 }
 
-/// The text isn't 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a blob's name is 64 lower-case hexadecimal digits")]
-pub struct ParseBlobIdError;
-
 impl FromStr for BlobId {
-    type Err = ParseBlobIdError;
+    type Err = ParseHashError;
 
-    fn from_str(text: &str) -> Result<Self, ParseBlobIdError> {
-        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| ParseBlobIdError)?;
-        Ok(Self(bytes.try_into().map_err(|_| ParseBlobIdError)?))
+    fn from_str(text: &str) -> Result<Self, ParseHashError> {
+        text.parse().map(|hash: Hash| Self(*hash.as_bytes()))
     }
 }
 
@@ -55,11 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_form_round_trips_and_is_strict() {
-        let id = BlobId::from_bytes([0xab; 32]);
-        assert_eq!(id.to_string(), "ab".repeat(32));
-        assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!("AB".repeat(32).parse::<BlobId>(), Err(ParseBlobIdError));
-        assert_eq!("ab".parse::<BlobId>(), Err(ParseBlobIdError));
+    fn the_id_is_plain_blake3() {
+        let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(BlobId::of(b"").to_string(), empty);
+        assert_eq!(empty.parse(), Ok(BlobId::of(b"")));
+        assert_eq!(empty.to_uppercase().parse::<BlobId>(), Err(ParseHashError));
     }
 }

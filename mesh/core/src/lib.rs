@@ -35,7 +35,7 @@ mod mesh_id;
 mod protocol;
 pub mod wire;
 
-pub use blob_id::{BlobId, ParseBlobIdError};
+pub use blob_id::BlobId;
 pub use hash::{Domain, Hash, Hasher, ParseHashError};
 pub use key::{InvalidPublicKey, InvalidSignature, PublicKey, SecretKey, Signature};
 pub use mesh_id::{Genesis, GenesisError, MeshId, Mode};
