@@ -6,6 +6,7 @@ use aether_core::Genesis;
 use libp2p::Multiaddr;
 
 use crate::{
+    blobs,
     proto::{budget, inbox, outbox, roster},
     services,
 };
@@ -134,6 +135,8 @@ pub struct Config {
     pub roster: roster::Config,
     /// How services are offered, found and called.
     pub services: services::Config,
+    /// How blobs are kept, fetched and served.
+    pub blobs: blobs::Config,
     /// Link protocol versions that the node speaks, newest first.
     pub(crate) link_versions: Vec<u32>,
 }
@@ -177,6 +180,7 @@ impl Config {
             inbox: inbox::Config::default(),
             roster: roster::Config::default(),
             services: services::Config::default(),
+            blobs: blobs::Config::default(),
             link_versions: vec![1],
         }
     }

@@ -1,8 +1,8 @@
 //! Peers that find each other and talk, with no server in the middle.
 //!
 //! A program embeds a [`Node`]. Nodes of one mesh discover each other, know who is alive, and
-//! publish typed, signed messages on [`Topic`]s, offer and call [`Service`]s, and open [`Stream`]s
-//! to each other.
+//! publish typed, signed messages on [`Topic`]s, offer and call [`Service`]s, fetch [`Blobs`] from
+//! whoever holds them, and open [`Stream`]s to each other.
 //!
 //! ```
 //! # #[cfg(feature = "net")]
@@ -32,17 +32,18 @@
 //! - [`Node`], [`Preset`], [`Builder`] and [`Config`]: start and stop.
 //! - [`Topic`], [`Receipt`], [`Subscription`], [`Message`]: talk.
 //! - [`Service`], [`Call`], [`Serving`]: answer. [`Client`], [`Calling`]: ask.
+//! - [`Blobs`], [`BlobId`]: content by its hash.
 //! - [`Stream`], [`Incoming`]: bytes in both directions between two nodes.
 //! - [`Member`], [`MemberEvents`]: who is there.
 //! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
 //! - [`identity`]: key files.
-//! - [`blobs`]: content by its hash, on disk.
 //! - [`proto`]: the protocols themselves, pure; what is on the wire is written there.
 //!
 //! What is on the wire: libp2p's own protocols, gossipsub among them; Aether's signed
 //! [envelope](proto::envelope) inside gossipsub's messages; the [link](proto::link) between two
-//! nodes, for repair and membership; and [sessions](proto::service::frame) for calls of services. A
-//! program in another language needs libp2p and the envelope to take part in a topic.
+//! nodes, for repair and membership; [sessions](proto::service::frame) for calls of services; and
+//! [streams](proto::blob::frame) of blobs. A program in another language needs libp2p and the
+//! envelope to take part in a topic.
 //!
 //! What isn't promised: messages are not stored beyond some megabytes of recent ones, so a node
 //! that was away for long doesn't get what it missed; an open mesh is open to everyone who knows
@@ -60,6 +61,8 @@ mod clock;
 mod config;
 #[cfg(feature = "net")]
 mod discovery;
+#[cfg(feature = "net")]
+mod framed;
 #[cfg(feature = "net")]
 mod gossip;
 #[cfg(feature = "net")]
@@ -87,6 +90,7 @@ mod transport;
 
 #[cfg(feature = "net")]
 pub use self::{
+    blobs::{BlobStore, Blobs, GetError},
     config::{Config, Limits, Preset, Roles},
     members::{Member, MemberEvent, MemberEvents},
     metrics::MetricsRegistry,
@@ -102,5 +106,6 @@ pub use self::{
         TopicError,
     },
 };
+pub use aether_core::BlobId;
 #[cfg(feature = "net")]
 pub use libp2p::{Multiaddr, PeerId};

@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     identity::peer_id,
     metrics::Metrics,
-    network::{Command, RosterEvent, ServicesEvent},
+    network::{BlobsEvent, Command, RosterEvent, ServicesEvent},
     proto::{
         budget::Fault,
         link::Frame,
@@ -86,6 +86,7 @@ pub(crate) struct Members {
     pub(crate) network: mpsc::Sender<Command>,
     pub(crate) events: broadcast::Sender<MemberEvent>,
     pub(crate) services: mpsc::Sender<ServicesEvent>,
+    pub(crate) blobs: mpsc::Sender<BlobsEvent>,
 }
 
 /// What the roster wants done.
@@ -133,8 +134,12 @@ impl Members {
     }
 
     async fn send(&self, due: Due) -> bool {
+        // The drivers of services and blobs end before this one in a shutdown.
+        if !due.news.is_empty() {
+            let nodes = self.roster.members().len() + 1;
+            let _ = self.blobs.send(BlobsEvent::Nodes(nodes)).await;
+        }
         for event in due.news {
-            // The services driver ends before this one in a shutdown.
             let _ = self.services.send(event).await;
         }
         for command in due.commands {

@@ -66,7 +66,8 @@ pub(crate) struct Metrics {
 }
 
 pub(crate) const REFUSED: [&str; 5] = ["duplicate", "stale", "forged", "malformed", "newer"];
-pub(crate) const DROPPED: [&str; 6] = [
+pub(crate) const DROPPED: [&str; 7] = [
+    "blobs_queue",
     "gossip_queue",
     "link_queue",
     "command_queue",

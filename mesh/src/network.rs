@@ -48,6 +48,7 @@ use crate::{
     identity::{peer_id, public_key},
     metrics::Metrics,
     proto::{
+        blob::finder::Here,
         budget::{self, Budget, Fault},
         envelope::TopicId,
         inbox::Verdict,
@@ -176,12 +177,43 @@ pub(crate) enum ServicesEvent {
     MemberLeft { peer: PublicKey, farewell: bool },
 }
 
+/// What the blobs driver is told by the network and by the roster.
+#[derive(Debug)]
+pub(crate) enum BlobsEvent {
+    Here {
+        from: PublicKey,
+        here: Here,
+    },
+    /// About so many nodes are in the mesh.
+    Nodes(usize),
+}
+
 /// The ways to the other drivers.
 #[derive(Debug)]
 pub(crate) struct Others {
     pub(crate) topics: mpsc::Sender<TopicsEvent>,
     pub(crate) roster: mpsc::Sender<RosterEvent>,
     pub(crate) services: mpsc::Sender<ServicesEvent>,
+    pub(crate) blobs: mpsc::Sender<BlobsEvent>,
+}
+
+/// The other ends.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) topics: mpsc::Receiver<TopicsEvent>,
+    pub(crate) roster: mpsc::Receiver<RosterEvent>,
+    pub(crate) services: mpsc::Receiver<ServicesEvent>,
+    pub(crate) blobs: mpsc::Receiver<BlobsEvent>,
+}
+
+impl Others {
+    pub(crate) fn new() -> (Self, Told) {
+        let ((topics, of_topics), (roster, of_roster)) = (mpsc::channel(512), mpsc::channel(512));
+        let ((services, of_services), (blobs, of_blobs)) = (mpsc::channel(512), mpsc::channel(256));
+        let told =
+            Told { topics: of_topics, roster: of_roster, services: of_services, blobs: of_blobs };
+        (Self { topics, roster, services, blobs }, told)
+    }
 }
 
 pub(crate) struct Network {
@@ -205,6 +237,7 @@ pub(crate) struct Network {
     to_topics: Teller<TopicsEvent>,
     to_roster: Teller<RosterEvent>,
     to_services: Teller<ServicesEvent>,
+    to_blobs: Teller<BlobsEvent>,
     searches: Searches,
     /// Listeners through relays; a handful.
     relays: Vec<(ListenerId, Multiaddr)>,
@@ -269,6 +302,7 @@ impl Network {
             to_topics: Teller::new(others.topics),
             to_roster: Teller::new(others.roster),
             to_services: Teller::new(others.services),
+            to_blobs: Teller::new(others.blobs),
             searches: Searches::default(),
             relays: Vec::new(),
             relays_due: config.relays.clone(),

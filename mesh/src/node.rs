@@ -26,6 +26,7 @@ use tracing::Instrument as _;
 
 use crate::{
     behaviour::Behaviour,
+    blobs::{self, BlobStore, Blobs},
     clock::{Clock, wall_millis},
     config::{Config, Preset, Roles},
     discovery::{book::Book, dns::Dns},
@@ -65,6 +66,8 @@ struct Inner {
     topics: mpsc::Sender<topics::Request>,
     members: mpsc::Sender<members::Request>,
     services: mpsc::Sender<services::Request>,
+    blobs: mpsc::Sender<blobs::Request>,
+    blob_store: BlobStore,
     member_events: broadcast::Sender<MemberEvent>,
     clock: Clock,
     drivers: Mutex<Option<Drivers>>,
@@ -75,6 +78,7 @@ struct Drivers {
     topics: JoinHandle<()>,
     members: JoinHandle<()>,
     services: JoinHandle<()>,
+    blobs: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Node {
@@ -177,6 +181,11 @@ impl Node {
         Client::new(self.clone(), service)
     }
 
+    /// The node's blobs: content by its hash, kept here and fetched from others.
+    pub fn blobs(&self) -> Blobs {
+        Blobs::new(self.clone(), self.inner.blob_store.clone(), self.inner.blobs.clone())
+    }
+
     /// All instances of all services that are known here, whatever their health.
     pub async fn services(&self) -> Result<Vec<Announced>, Closed> {
         let (reply, answer) = oneshot::channel();
@@ -245,7 +254,13 @@ impl Node {
             let _ = stopped.await;
         }
         // The network is gone, so the others end; a panic in one of them was logged by tokio.
-        let _ = tokio::join!(drivers.network, drivers.topics, drivers.members, drivers.services);
+        let _ = tokio::join!(
+            drivers.network,
+            drivers.topics,
+            drivers.members,
+            drivers.services,
+            drivers.blobs
+        );
     }
 
     pub(crate) async fn open_client(&self, service: Arc<str>) -> Result<services::Queue, Closed> {
@@ -426,15 +441,36 @@ impl Builder {
             (None, None) => identity::generate()?,
         };
         let storage = config.clone();
-        let (store, life) = tokio::task::spawn_blocking(move || open_store(&storage))
-            .await
-            .map_err(std::io::Error::other)??;
-        start(config, key, store, life).await
+        let opened = tokio::task::spawn_blocking(move || Opened::open(&storage));
+        let opened = opened.await.map_err(std::io::Error::other)??;
+        start(config, key, opened).await
     }
 }
 
 fn parse(text: &str) -> Result<Multiaddr, SpawnError> {
     text.parse().map_err(|_| SpawnError::Address { text: text.to_owned() })
+}
+
+/// What a node keeps on disk.
+struct Opened {
+    store: Store,
+    life: u64,
+    blobs: BlobStore,
+}
+
+impl Opened {
+    fn open(config: &Config) -> Result<Self, SpawnError> {
+        let (store, life) = open_store(config)?;
+        let opened = match &config.data {
+            Some(data) => BlobStore::open(&data.join("blobs"), config.blobs.store),
+            None => BlobStore::temporary(config.blobs.store),
+        };
+        let blobs = opened.map_err(|error| SpawnError::Store {
+            path: config.data.clone().unwrap_or_else(std::env::temp_dir).join("blobs"),
+            source: error.into(),
+        })?;
+        Ok(Self { store, life, blobs })
+    }
 }
 
 /// Opens the node's store and counts up its life: later than every one before, and than the clock
@@ -464,19 +500,14 @@ fn open_store(config: &Config) -> Result<(Store, u64), SpawnError> {
 fn start(
     config: Config,
     key: SecretKey,
-    store: Store,
-    life: u64,
+    opened: Opened,
 ) -> BoxFuture<'static, Result<Node, SpawnError>> {
-    Box::pin(start_here(config, key, store, life))
+    Box::pin(start_here(config, key, opened))
 }
 
 /// Sets up all that can fail, then runs the drivers.
-async fn start_here(
-    config: Config,
-    key: SecretKey,
-    store: Store,
-    life: u64,
-) -> Result<Node, SpawnError> {
+async fn start_here(config: Config, key: SecretKey, opened: Opened) -> Result<Node, SpawnError> {
+    let Opened { store, life, blobs } = opened;
     let clock = Clock::start();
     let mut registry = Registry::default();
     let mut swarm = build_swarm(&config, &key, &mut registry)?;
@@ -489,7 +520,7 @@ async fn start_here(
         source: error.into(),
     })?;
     let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, seed: seed() };
-    Ok(run(config, key, life, swarm, parts, registry))
+    Ok(run(config, key, (life, blobs), swarm, parts, registry))
 }
 
 fn build_swarm(
@@ -523,71 +554,80 @@ fn seed() -> u64 {
     rand::rng().next_u64()
 }
 
+/// What the drivers above the network have in common.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub(crate) mesh: MeshId,
+    pub(crate) key: SecretKey,
+    pub(crate) life: u64,
+    pub(crate) clock: Clock,
+    pub(crate) network: mpsc::Sender<Command>,
+    pub(crate) topics: mpsc::Sender<topics::Request>,
+    pub(crate) max_unread: usize,
+}
+
+impl Common {
+    #[expect(clippy::disallowed_methods, reason = "the protocols' generators are seeded here")]
+    pub(crate) fn seed(&self) -> u64 {
+        rand::rng().next_u64()
+    }
+}
+
 /// Runs the drivers, and gives the handle that talks to them.
 fn run(
     config: Config,
     key: SecretKey,
-    life: u64,
+    (life, blob_store): (u64, BlobStore),
     swarm: Swarm<Behaviour>,
     parts: network::Parts,
     mut registry: Registry,
 ) -> Node {
     let (clock, metrics) = (parts.clock, parts.metrics.clone());
     let local = *swarm.local_peer_id();
-    let mesh = config.genesis.mesh_id();
     let (network_tx, network_rx) = mpsc::channel(1024);
     let (topics_tx, topics_rx) = mpsc::channel(1024);
     let (members_tx, members_rx) = mpsc::channel(64);
-    let (to_topics, topics_events) = mpsc::channel(512);
-    let (to_members, members_told) = mpsc::channel(512);
     let (services_tx, services_rx) = mpsc::channel(256);
-    let (to_services, services_told) = mpsc::channel(512);
+    let (blobs_tx, blobs_rx) = mpsc::channel(256);
+    let (others, told) = network::Others::new();
+    let (to_services, to_blobs) = (others.services.clone(), others.blobs.clone());
     let (member_events, _) = broadcast::channel(members::MAX_UNREAD);
 
-    let others =
-        network::Others { topics: to_topics, roster: to_members, services: to_services.clone() };
-    let network = Network::new(swarm, config.clone(), parts, others);
-    let parts = services::Parts {
-        mesh,
+    let common = Common {
+        mesh: config.genesis.mesh_id(),
         key: key.clone(),
         life,
         clock,
         network: network_tx.clone(),
         topics: topics_tx.clone(),
         max_unread: config.limits.max_unread,
-        seed: seed(),
     };
-    let services = Services::new(config.services.clone(), parts, &mut registry);
-    let parts = topics::Parts {
-        mesh,
-        key: key.clone(),
-        life,
-        clock,
-        metrics: metrics.clone(),
-        network: network_tx.clone(),
-        seed: seed(),
-    };
-    let topics = Topics::new(&config, parts);
-    let profile = Profile { agent: config.agent.clone(), ..Profile::default() };
+    let network = Network::new(swarm, config.clone(), parts, others);
+    let topics = Topics::new(&config, &common, metrics.clone());
+    let services = Services::new(config.services.clone(), common.clone(), &mut registry);
+    let blobs_config = config.blobs.clone();
+    let blobs = blobs::Driver::new(blobs_config, common.clone(), blob_store.clone(), &mut registry);
     let members = Members {
-        roster: Roster::new(config.roster.clone(), mesh, key.clone(), life, profile, seed()),
+        roster: roster(&config, &common),
         clock,
         metrics,
         network: network_tx.clone(),
         events: member_events.clone(),
         services: to_services,
+        blobs: to_blobs,
     };
     let span = |driver| tracing::info_span!("node", peer = %local, driver);
     #[expect(clippy::disallowed_methods, reason = "shutdown joins them; they end with the handles")]
     let drivers = Drivers {
         network: tokio::spawn(network.run(network_rx).instrument(span("network"))),
-        topics: tokio::spawn(topics.run(topics_rx, topics_events).instrument(span("topics"))),
-        members: tokio::spawn(members.run(members_rx, members_told).instrument(span("members"))),
+        topics: tokio::spawn(topics.run(topics_rx, told.topics).instrument(span("topics"))),
+        members: tokio::spawn(members.run(members_rx, told.roster).instrument(span("members"))),
         services: tokio::spawn(
-            services.run(services_rx, services_told).instrument(span("services")),
+            services.run(services_rx, told.services).instrument(span("services")),
         ),
+        blobs: tokio::spawn(blobs.run(blobs_rx, told.blobs).instrument(span("blobs"))),
     };
-    tracing::info!(peer = %local, mesh = %mesh.short(), "node started");
+    tracing::info!(peer = %local, mesh = %common.mesh.short(), "node started");
     let inner = Inner {
         key,
         config,
@@ -596,11 +636,19 @@ fn run(
         topics: topics_tx,
         members: members_tx,
         services: services_tx,
+        blobs: blobs_tx,
+        blob_store,
         member_events,
         clock,
         drivers: Mutex::new(Some(drivers)),
     };
     Node { inner: Arc::new(inner) }
+}
+
+fn roster(config: &Config, common: &Common) -> Roster {
+    let profile = Profile { agent: config.agent.clone(), ..Profile::default() };
+    let key = common.key.clone();
+    Roster::new(config.roster.clone(), common.mesh, key, common.life, profile, common.seed())
 }
 
 /// libp2p's TCP listeners share a port with whoever listens there already (`SO_REUSEPORT`, for hole

@@ -10,7 +10,6 @@ mod balancing;
 mod calling;
 mod client;
 mod context;
-mod io;
 mod metrics;
 mod offer;
 mod route;
@@ -27,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time};
+use aether_core::{Domain, Protocol as _, PublicKey, Time};
 use ciborium::Value;
 use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{PeerId, StreamProtocol};
@@ -53,21 +52,23 @@ pub use self::{
     service::{Call, Failure, Items, Service},
 };
 use crate::{
-    clock::{Clock, wall_millis},
+    clock::wall_millis,
+    framed,
     identity::{peer_id, public_key},
     network::{Command, ProviderKey, ServicesEvent},
+    node::Common,
     proto::{
         budget::Fault,
         link::Frame,
         service::{
             balancer,
             directory::{self, Directory, Event, Health, Output, Refusal, TOPIC},
+            frame as session_frame,
             session::{caller, server},
         },
     },
     streams::{self, Stream},
     topic::{self, Topic, TopicError},
-    topics,
 };
 
 const PROVIDER: Domain = Domain::new("aether 2026-11 service provider record v1");
@@ -163,21 +164,11 @@ pub(crate) enum Request {
     },
 }
 
-/// What the driver is made of.
-pub(crate) struct Parts {
-    pub(crate) mesh: aether_core::MeshId,
-    pub(crate) key: SecretKey,
-    pub(crate) life: u64,
-    pub(crate) clock: Clock,
-    pub(crate) network: mpsc::Sender<Command>,
-    pub(crate) topics: mpsc::Sender<topics::Request>,
-    pub(crate) max_unread: usize,
-    pub(crate) seed: u64,
-}
-
 pub(crate) struct Services {
     config: Config,
-    parts: Parts,
+    common: Common,
+    /// For the balancers' generators.
+    seed: u64,
     metrics: metrics::Metrics,
     directory: Directory,
     shop: Arc<Shop>,
@@ -218,12 +209,13 @@ fn provider_key(service: &str) -> ProviderKey {
 }
 
 impl Services {
-    pub(crate) fn new(config: Config, parts: Parts, registry: &mut Registry) -> Self {
-        let (mesh, key) = (parts.mesh, parts.key.clone());
+    pub(crate) fn new(config: Config, common: Common, registry: &mut Registry) -> Self {
+        let (mesh, key) = (common.mesh, common.key.clone());
         let me = peer_id(&key.public());
-        let directory = Directory::new(config.directory.clone(), mesh, key, parts.life, parts.seed);
+        let seed = common.seed();
+        let directory = Directory::new(config.directory.clone(), mesh, key, common.life, seed);
         let (own, inbound) = mpsc::channel(16);
-        let network = parts.network.clone();
+        let network = common.network.clone();
         let route = Route { me, protocol: protocol(&mesh), network, own };
         Self {
             metrics: metrics::Metrics::new(registry),
@@ -243,7 +235,8 @@ impl Services {
             next_tick: Time::ZERO,
             is_over: false,
             config,
-            parts,
+            common,
+            seed,
         }
     }
 
@@ -279,10 +272,10 @@ impl Services {
                         self.drive(Event::Found { service, peers });
                     }
                 }
-                () = self.parts.clock.sleep_until(wake) => self.on_timeout(),
+                () = self.common.clock.sleep_until(wake) => self.on_timeout(),
             }
             for command in self.commands.drain(..) {
-                if self.parts.network.send(command).await.is_err() {
+                if self.common.network.send(command).await.is_err() {
                     return;
                 }
             }
@@ -298,13 +291,13 @@ impl Services {
         let (protocol, name) = (self.route.protocol.clone(), "services".into());
         let (reply, answer) = oneshot::channel();
         let command = Command::AcceptStreams { protocol, name, queue, reply };
-        if self.parts.network.send(command).await.is_ok()
+        if self.common.network.send(command).await.is_ok()
             && let Ok(Err(error)) = answer.await
         {
             tracing::error!(%error, "nothing can be served");
         }
-        let requests = self.parts.topics.clone();
-        let topic = Topic::open(requests, TOPIC, self.parts.max_unread, None).await?;
+        let requests = self.common.topics.clone();
+        let topic = Topic::open(requests, TOPIC, self.common.max_unread, None).await?;
         let announced = topic.subscribe().await?;
         self.announcements = Some(topic.express());
         Ok(announced)
@@ -333,7 +326,7 @@ impl Services {
                 self.shop.drain();
                 self.draining.send_replace(true);
                 self.drive(Event::Drain);
-                self.stopping = Some((self.parts.clock.now() + self.config.drain, reply));
+                self.stopping = Some((self.common.clock.now() + self.config.drain, reply));
             }
         }
     }
@@ -394,7 +387,7 @@ impl Services {
             }
         }
         let is_idle = self.shop.instances().iter().all(|each| done(each));
-        let now = self.parts.clock.now();
+        let now = self.common.clock.now();
         if let Some((_, reply)) = self.stopping.take_if(|(until, _)| is_idle || *until <= now) {
             self.drive(Event::Stop);
             self.is_over = true;
@@ -403,7 +396,7 @@ impl Services {
     }
 
     fn client(&mut self, service: Arc<str>) -> Queue {
-        let clock = self.parts.clock;
+        let clock = self.common.clock;
         if let Some(known) = self.clients.get(&service)
             && let Some(requests) = known.requests.upgrade()
         {
@@ -412,7 +405,7 @@ impl Services {
         let (requests, asked) = mpsc::channel(1024);
         let instances = watch::Sender::new(self.listed(&service));
         let shared = Arc::<balancing::Shared>::default();
-        self.parts.seed = self.parts.seed.wrapping_add(1);
+        self.seed = self.seed.wrapping_add(1);
         let balancing = Balancing::new(balancing::Parts {
             service: service.clone(),
             clock,
@@ -422,7 +415,7 @@ impl Services {
             route: self.route.clone(),
             instances: instances.subscribe(),
             shared: shared.clone(),
-            seed: self.parts.seed,
+            seed: self.seed,
         });
         self.callers.spawn(balancing.run(asked));
         let ids = Arc::<AtomicU64>::default();
@@ -484,7 +477,7 @@ impl Services {
         }
         let parts = serving::Parts {
             shop: self.shop.clone(),
-            clock: self.parts.clock,
+            clock: self.common.clock,
             metrics: self.metrics.clone(),
             config: self.config.server.clone(),
             draining: self.draining.subscribe(),
@@ -503,7 +496,7 @@ impl Services {
 
     fn on_timeout(&mut self) {
         self.drive(Event::Timeout);
-        let now = self.parts.clock.now();
+        let now = self.common.clock.now();
         if now < self.next_tick {
             return;
         }
@@ -532,7 +525,7 @@ impl Services {
     /// Tells the directory, and does what it wants. Why an instance of ours isn't served, if so.
     fn drive(&mut self, event: Event) -> Option<Refusal> {
         let input = directory::Input { wall: wall_millis(), event };
-        self.directory.handle(self.parts.clock.now(), input);
+        self.directory.handle(self.common.clock.now(), input);
         let mut refusal = None;
         while let Some(output) = self.directory.poll_output() {
             match output {
@@ -596,5 +589,21 @@ fn announced(listed: directory::Listed<'_>) -> Announced {
         health: health.to_owned(),
         in_flight: instance.load.in_flight,
         capacity: instance.load.capacity,
+    }
+}
+
+impl framed::Frame for session_frame::Frame {
+    type Error = session_frame::FrameError;
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
+
+    fn decode(buffer: &mut bytes::BytesMut) -> Result<Option<Self>, Self::Error> {
+        Self::decode(buffer)
+    }
+
+    fn weight(&self) -> usize {
+        self.weight()
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     clock::{Clock, wall_millis},
     metrics::{Metrics, Reason, raise},
     network::{Command, Outcome, TopicsEvent},
+    node::Common,
     proto::{
         envelope::{Envelope, Header, TopicId},
         inbox::{self, Inbox},
@@ -156,29 +157,18 @@ struct Open {
     readers: usize,
 }
 
-/// What a topics driver is made of.
-pub(crate) struct Parts {
-    pub(crate) mesh: MeshId,
-    pub(crate) key: SecretKey,
-    pub(crate) life: u64,
-    pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
-    pub(crate) network: mpsc::Sender<Command>,
-    pub(crate) seed: u64,
-}
-
 impl Topics {
-    pub(crate) fn new(config: &crate::Config, parts: Parts) -> Self {
-        let me = parts.key.public();
+    pub(crate) fn new(config: &crate::Config, common: &Common, metrics: Metrics) -> Self {
+        let me = common.key.public();
         Self {
-            inbox: Inbox::new(config.inbox.clone(), me, parts.life, parts.seed),
+            inbox: Inbox::new(config.inbox.clone(), me, common.life, common.seed()),
             outbox: Outbox::new(config.outbox.clone()),
-            mesh: parts.mesh,
-            key: parts.key,
-            life: parts.life,
-            clock: parts.clock,
-            metrics: parts.metrics,
-            network: parts.network,
+            mesh: common.mesh,
+            key: common.key.clone(),
+            life: common.life,
+            clock: common.clock,
+            metrics,
+            network: common.network.clone(),
             max_topics: config.limits.max_topics,
             max_outbox: config.limits.max_outbox,
             open: BTreeMap::new(),
@@ -305,7 +295,7 @@ impl Topics {
                 Frame::Have(have) => {
                     self.drive_inbox(inbox::Input::Have { from, have, wall: wall_millis() });
                 }
-                Frame::Roster(_) | Frame::Services(_) => {}
+                Frame::Roster(_) | Frame::Services(_) | Frame::Blobs(_) => {}
             },
             TopicsEvent::Neighbour { topic, peer } => {
                 self.drive_inbox(inbox::Input::Neighbour { topic, peer });

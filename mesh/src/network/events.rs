@@ -354,6 +354,11 @@ impl Network {
                     self.metrics.drop_for("services_queue");
                 }
             }
+            Ok(Frame::Blobs(here)) => {
+                if !self.to_blobs.offer(BlobsEvent::Here { from, here }) {
+                    self.metrics.drop_for("blobs_queue");
+                }
+            }
             Ok(frame) => {
                 if !self.to_topics.offer(TopicsEvent::Frame { from, frame }) {
                     self.metrics.drop_for("link_queue");

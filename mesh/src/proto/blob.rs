@@ -19,8 +19,6 @@
 //! specification, "Security": the length is proved by the final chunk). So a download begins with
 //! that group, and nothing is written before. Hence whoever holds a part holds the last group,
 //! and can prove the size in turn.
-//!
-//! These are the protocols alone: no node speaks them yet.
 
 pub mod fetch;
 pub mod finder;

@@ -11,6 +11,7 @@
 //! | 2 | [`Have`] | envelopes that you wanted |
 //! | 3 | roster | see [`roster::Message`] |
 //! | 4 | services | see [`directory::Message`] |
+//! | 6 | blobs | see [`Here`] |
 
 use aether_core::{
     Hash, PublicKey,
@@ -18,7 +19,7 @@ use aether_core::{
 };
 use minicbor::{Decode, Encode, bytes::ByteArray, bytes::ByteVec};
 
-use super::{envelope::TopicId, roster, service::directory};
+use super::{blob::finder::Here, envelope::TopicId, roster, service::directory};
 
 /// Largest frame, in bytes. The transport refuses a larger one before it allocates.
 pub const MAX_FRAME: usize = 256 * 1024;
@@ -39,6 +40,8 @@ pub enum Frame {
     Roster(roster::Message),
     /// Who serves what.
     Services(directory::Message),
+    /// Who holds which blob.
+    Blobs(Here),
 }
 
 /// How far the sender has each stream of a topic.
@@ -148,6 +151,7 @@ impl Frame {
             Self::Have(have) => to_cbor(&(2u64, HaveBody::from(have))),
             Self::Roster(message) => to_cbor(&(3u64, message)),
             Self::Services(message) => to_cbor(&(4u64, message)),
+            Self::Blobs(here) => to_cbor(&(6u64, here)),
         }
     }
 
@@ -166,6 +170,7 @@ impl Frame {
             2 => Self::Have(from_cbor::<HaveBody>(body)?.into()),
             3 => Self::Roster(from_cbor(body)?),
             4 => Self::Services(from_cbor(body)?),
+            6 => Self::Blobs(from_cbor(body)?),
             kind => return Err(FrameError::UnknownKind { kind }),
         };
         match &frame {

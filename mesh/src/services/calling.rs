@@ -7,12 +7,10 @@ use bytes::Bytes;
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 
-use super::{
-    io::{Frames, Happened},
-    route::Route,
-};
+use super::route::Route;
 use crate::{
     clock::Clock,
+    framed::{Framed, Happened},
     proto::service::{
         balancer::AttemptId,
         session::{
@@ -95,7 +93,7 @@ impl CallerSession {
             Ok(pipe) => {
                 let calls = Calls {
                     caller: Caller::new(self.config.clone()),
-                    frames: Frames::new(pipe),
+                    frames: Framed::new(pipe),
                     next: 1,
                     live: BTreeMap::new(),
                     numbers: BTreeMap::new(),
@@ -129,7 +127,7 @@ impl CallerSession {
 struct Calls<'a> {
     session: &'a mut CallerSession,
     caller: Caller,
-    frames: Frames,
+    frames: Framed,
     next: u64,
     live: BTreeMap<u64, Live>,
     numbers: BTreeMap<AttemptId, u64>,

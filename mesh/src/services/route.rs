@@ -4,8 +4,8 @@ use aether_core::PublicKey;
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
-use super::io::Pipe;
 use crate::{
+    framed::Pipe,
     identity::public_key,
     network::Command,
     proto::budget::Fault,

@@ -14,13 +14,13 @@ use tracing::Instrument as _;
 
 use super::{
     Context,
-    io::{Frames, Happened, Pipe},
     metrics::Metrics,
     service::{Endpoint, Raw, RawItems},
     shop::{Shop, Slot},
 };
 use crate::{
     clock::Clock,
+    framed::{Framed, Happened, Pipe},
     proto::service::{
         frame::{CallError, Code, Request},
         session::{
@@ -66,7 +66,7 @@ pub(super) struct ServerSession {
     parts: Parts,
     caller: PeerId,
     server: Server,
-    frames: Frames,
+    frames: Framed,
     calls: BTreeMap<u64, Live>,
     handlers: JoinSet<(u64, Answer)>,
     items: (mpsc::Sender<FromHandler>, mpsc::Receiver<FromHandler>),
@@ -89,7 +89,7 @@ impl ServerSession {
             server: Server::new(parts.config.clone()),
             parts,
             caller,
-            frames: Frames::new(pipe),
+            frames: Framed::new(pipe),
             calls: BTreeMap::new(),
             handlers: JoinSet::new(),
             items: mpsc::channel(QUEUE),

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod blobs;
 mod discovery;
 mod hostile;
 mod names;

@@ -218,7 +218,8 @@ impl Peer {
             Ok(Frame::Tips(tips)) => inbox::Input::Tips { from, tips },
             Ok(Frame::Want(want)) => inbox::Input::Want { from, want },
             Ok(Frame::Have(have)) => inbox::Input::Have { from, have, wall: self.wall },
-            Ok(Frame::Roster(_) | Frame::Services(_)) | Err(FrameError::UnknownKind { .. }) => {
+            Ok(Frame::Roster(_) | Frame::Services(_) | Frame::Blobs(_))
+            | Err(FrameError::UnknownKind { .. }) => {
                 return;
             }
             Err(_) => return self.fault(from, Fault::Malformed),

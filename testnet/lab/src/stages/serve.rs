@@ -21,7 +21,7 @@ const STAGE: &str = "serve";
 const SERVICE: &str = "primes";
 
 /// How long a worker takes over an answer, and how long the slow one.
-const TAKES: (u64, u64) = (5, 50);
+const TAKES: (u64, u64) = (50, 500);
 
 /// Calls that each node has under way.
 const DEPTH: usize = 4;

@@ -1,18 +1,18 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::proto::service::frame::{MAX_CHUNK, Payload};
+use crate::proto::service::frame::{Frame as ServiceFrame, MAX_CHUNK, Payload};
 
-fn chunk(call: u64, len: usize) -> Frame {
-    Frame::new(call, Payload::Chunk(Bytes::from(vec![7; len])))
+fn chunk(call: u64, len: usize) -> ServiceFrame {
+    ServiceFrame::new(call, Payload::Chunk(Bytes::from(vec![7; len])))
 }
 
 #[tokio::test]
 async fn frames_cross_whole_through_a_narrow_pipe() {
     let (ours, theirs) = tokio::io::duplex(1000);
-    let (mut sender, mut receiver) = (Frames::new(Box::new(ours)), Frames::new(Box::new(theirs)));
-    let frames: Vec<Frame> = (1..20).map(|call| chunk(call, call as usize * 500)).collect();
-    let weight: usize = frames.iter().map(Frame::weight).sum();
+    let (mut sender, mut receiver) = (Framed::new(Box::new(ours)), Framed::new(Box::new(theirs)));
+    let frames: Vec<ServiceFrame> = (1..20).map(|call| chunk(call, call as usize * 500)).collect();
+    let weight: usize = frames.iter().map(ServiceFrame::weight).sum();
     for frame in &frames {
         sender.push(frame);
     }
@@ -29,7 +29,7 @@ async fn frames_cross_whole_through_a_narrow_pipe() {
     let receive = async {
         let mut received = Vec::new();
         while receiver.run(true).await == Happened::Received {
-            while let Some(frame) = receiver.next().unwrap() {
+            while let Some(frame) = receiver.next::<ServiceFrame>().unwrap() {
                 received.push(frame);
             }
         }
@@ -42,7 +42,7 @@ async fn frames_cross_whole_through_a_narrow_pipe() {
 #[tokio::test]
 async fn weight_is_told_only_of_frames_that_are_written_whole() {
     let (ours, mut theirs) = tokio::io::duplex(MAX_CHUNK);
-    let mut sender = Frames::new(Box::new(ours));
+    let mut sender = Framed::new(Box::new(ours));
     let (small, large) = (chunk(1, 100), chunk(2, MAX_CHUNK));
     sender.push(&small);
     sender.push(&large);
@@ -55,10 +55,33 @@ async fn weight_is_told_only_of_frames_that_are_written_whole() {
 #[tokio::test]
 async fn an_end_in_the_middle_of_a_frame_is_an_end() {
     let (mut ours, theirs) = tokio::io::duplex(1000);
-    let mut receiver = Frames::new(Box::new(theirs));
+    let mut receiver = Framed::new(Box::new(theirs));
     tokio::io::AsyncWriteExt::write_all(&mut ours, &[0, 0, 0, 50, 1]).await.unwrap();
     drop(ours);
     assert_eq!(receiver.run(true).await, Happened::Received);
-    assert_eq!(receiver.next(), Ok(None));
+    assert_eq!(receiver.next::<ServiceFrame>(), Ok(None));
     assert_eq!(receiver.run(true).await, Happened::Closed);
+}
+
+#[tokio::test]
+async fn a_body_stands_where_it_was_pushed() {
+    let (ours, theirs) = tokio::io::duplex(100);
+    let (mut sender, mut receiver) = (Framed::new(Box::new(ours)), Framed::new(Box::new(theirs)));
+    let frames = [chunk(1, 10), chunk(2, 5000), chunk(3, 10)];
+    sender.push(&frames[0]);
+    let mut bytes = Vec::new();
+    frames[1].encode(&mut bytes);
+    sender.push_parts(&bytes[..13], Bytes::copy_from_slice(&bytes[13..]), 1);
+    sender.push(&frames[2]);
+    let receive = async {
+        let mut received = Vec::new();
+        while receiver.run(true).await == Happened::Received {
+            while let Some(frame) = receiver.next::<ServiceFrame>().unwrap() {
+                received.push(frame);
+            }
+        }
+        received
+    };
+    let ((), received) = tokio::join!(sender.finish(), receive);
+    assert_eq!(received, frames);
 }

@@ -1,4 +1,4 @@
-//! A session's stream: bytes to frames and back.
+//! A stream of frames: bytes to frames and back.
 
 use std::{
     collections::VecDeque,
@@ -8,38 +8,54 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
-
-use crate::proto::service::frame::{Frame, FrameError};
 
 /// Bytes asked of the stream at a time.
 const READ: usize = 32 * 1024;
 
-/// Bytes of a buffer that is kept for the next frames.
-const KEPT: usize = 64 * 1024;
+/// Small frames are written together up to so many bytes.
+const TOGETHER: usize = 64 * 1024;
 
-/// What a session runs on.
-pub(super) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What frames travel on.
+pub(crate) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Pipe for T {}
 
-/// A stream of frames. What is written waits in memory, bounded by the session's own rules.
-pub(super) struct Frames {
+/// What travels.
+pub(crate) trait Frame: Sized {
+    /// Why bytes are none.
+    type Error;
+
+    /// Appends the frame's bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Takes the next whole frame from the front; `None` if more bytes are needed.
+    fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, Self::Error>;
+
+    /// What it counts for until it is written.
+    fn weight(&self) -> usize;
+}
+
+/// Both directions of a stream. What is to be written waits in memory, bounded by the rules of
+/// whoever pushes.
+pub(crate) struct Framed {
     pipe: Box<dyn Pipe>,
     received: BytesMut,
-    unsent: BytesMut,
-    /// Length and weight of each frame in `unsent`, the first one's less what is written of it.
+    /// Written first to last; what is small is gathered in `gathered`, behind all of these.
+    unsent: VecDeque<Bytes>,
+    gathered: BytesMut,
+    /// Length and weight of each frame that isn't written, the first one's less what is.
     marks: VecDeque<(usize, usize)>,
     encoded: Vec<u8>,
     is_flushed: bool,
 }
 
-/// What the stream has done.
+/// What a stream has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Happened {
-    /// Bytes have come: see [`Frames::next`].
+pub(crate) enum Happened {
+    /// Bytes have come: see [`Framed::next`].
     Received,
     /// Frames of this weight are written.
     Sent(usize),
@@ -47,12 +63,13 @@ pub(super) enum Happened {
     Closed,
 }
 
-impl Frames {
-    pub(super) fn new(pipe: Box<dyn Pipe>) -> Self {
+impl Framed {
+    pub(crate) fn new(pipe: Box<dyn Pipe>) -> Self {
         Self {
             pipe,
             received: BytesMut::new(),
-            unsent: BytesMut::new(),
+            unsent: VecDeque::new(),
+            gathered: BytesMut::new(),
             marks: VecDeque::new(),
             encoded: Vec::new(),
             is_flushed: true,
@@ -60,32 +77,58 @@ impl Frames {
     }
 
     /// Queues a frame.
-    pub(super) fn push(&mut self, frame: &Frame) {
+    pub(crate) fn push<F: Frame>(&mut self, frame: &F) {
         self.encoded.clear();
         frame.encode(&mut self.encoded);
-        self.unsent.extend_from_slice(&self.encoded);
+        if self.gathered.len() + self.encoded.len() > TOGETHER {
+            self.gather();
+        }
+        self.gathered.extend_from_slice(&self.encoded);
         self.marks.push_back((self.encoded.len(), frame.weight()));
         self.is_flushed = false;
     }
 
+    /// Queues the head and the body of a frame, of this weight; the body isn't copied.
+    pub(crate) fn push_parts(&mut self, head: &[u8], body: Bytes, weight: usize) {
+        self.marks.push_back((head.len() + body.len(), weight));
+        self.gathered.extend_from_slice(head);
+        self.gather();
+        self.unsent.push_back(body);
+        self.is_flushed = false;
+    }
+
     /// The next frame of what was received.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, FrameError> {
-        Frame::decode(&mut self.received)
+    pub(crate) fn next<F: Frame>(&mut self) -> Result<Option<F>, F::Error> {
+        F::decode(&mut self.received)
     }
 
     /// Writes what is queued and, if `is_reading`, reads. Cancelling loses nothing.
-    pub(super) async fn run(&mut self, is_reading: bool) -> Happened {
+    pub(crate) async fn run(&mut self, is_reading: bool) -> Happened {
         poll_fn(|cx| self.poll(cx, is_reading)).await
     }
 
     /// Writes all that is queued, and ends the own direction.
-    pub(super) async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         while !self.is_flushed {
-            if self.run(false).await == Happened::Closed {
+            if poll_fn(|cx| self.poll_finish(cx)).await == Happened::Closed {
                 return;
             }
         }
         let _ = poll_fn(|cx| Pin::new(&mut self.pipe).poll_shutdown(cx)).await;
+    }
+
+    fn gather(&mut self) {
+        if !self.gathered.is_empty() {
+            self.unsent.push_back(self.gathered.split().freeze());
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        match self.poll_write(cx) {
+            Err(_) => Poll::Ready(Happened::Closed),
+            Ok(weight) if weight > 0 || self.is_flushed => Poll::Ready(Happened::Sent(weight)),
+            Ok(_) => Poll::Pending,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, is_reading: bool) -> Poll<Happened> {
@@ -106,10 +149,21 @@ impl Frames {
     /// The weight of the frames that were written whole.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<usize> {
         let mut weight = 0;
-        while !self.unsent.is_empty() {
-            match Pin::new(&mut self.pipe).poll_write(cx, &self.unsent) {
+        loop {
+            if self.unsent.is_empty() {
+                self.gather();
+            }
+            let Some(front) = self.unsent.front_mut() else { break };
+            if front.is_empty() {
+                self.unsent.pop_front();
+                continue;
+            }
+            match Pin::new(&mut self.pipe).poll_write(cx, front) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(written)) => weight += self.advance(written),
+                Poll::Ready(Ok(written)) => {
+                    front.advance(written);
+                    weight += self.count(written);
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => return Ok(weight),
             }
@@ -123,11 +177,7 @@ impl Frames {
         Ok(weight)
     }
 
-    fn advance(&mut self, mut written: usize) -> usize {
-        self.unsent.advance(written);
-        if self.unsent.is_empty() && self.unsent.capacity() > KEPT {
-            self.unsent = BytesMut::new();
-        }
+    fn count(&mut self, mut written: usize) -> usize {
         let mut weight = 0;
         while let Some((len, of_frame)) = self.marks.front_mut() {
             if *len > written {
@@ -145,7 +195,7 @@ impl Frames {
         self.received.reserve(READ);
         let polled = poll_read_buf(Pin::new(&mut self.pipe), cx, &mut self.received);
         if polled.is_pending() && self.received.is_empty() {
-            // An idle session holds no buffer.
+            // An idle stream holds no buffer.
             self.received = BytesMut::new();
         }
         polled
