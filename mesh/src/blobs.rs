@@ -6,6 +6,35 @@
 //! The driver is one task that knows what is served and sought; each download has a task of its own
 //! with the [fetch](crate::proto::blob::fetch) protocol, and so has each stream at both ends. What
 //! touches the disk or hashes runs on threads that may block.
+//!
+//! The store alone:
+//!
+//! ```
+//! use aether_mesh::blobs::{BlobStore, Options, Reach, groups};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let alice = BlobStore::temporary(Options::default())?;
+//! let added = alice.add_bytes(&[7; 100_000])?;
+//! alice.pin(added.id(), "example", Reach::Blob)?;
+//!
+//! let bob = BlobStore::temporary(Options::default())?;
+//! let download = bob.begin(added.id(), added.size())?;
+//! for span in download.missing() {
+//!     let mut from = alice.encode(&added.id(), span.clone())?;
+//!     let mut to = download.writer(span)?;
+//!     while let Some(piece) = from.next_piece()? {
+//!         to.push(&piece)?;
+//!     }
+//!     to.finish()?;
+//! }
+//! assert!(download.is_complete());
+//! assert_eq!(groups(100_000), 7);
+//!
+//! let mut end = [0; 10];
+//! assert_eq!(bob.read_at(&added.id(), 99_995, &mut end)?, 5);
+//! # Ok(())
+//! # }
+//! ```
 
 mod download;
 mod driver;

@@ -4,7 +4,8 @@
 //!
 //! 1. **Nothing wrong comes out.** Whatever is read, exported or served is hashed on its way from
 //!    the disk, up to the id. A chunk group that doesn't verify is dropped from what is held, and
-//!    the error says so, so that it is fetched again.
+//!    the error says so, so that it is fetched again. Damaged hashes of a whole blob are made anew
+//!    from its content.
 //! 2. **Nothing wrong goes in.** A download is verified group by group, 16 KiB each, before
 //!    anything is written (bao; BLAKE3 paper, section 6.4).
 //! 3. **Whole or not there.** Content that is added gets its name when it is complete and synced,
@@ -13,8 +14,8 @@
 //!    being written. After a power loss, what didn't reach the disk is found by its hash.
 //! 5. **A claimed size reserves and destroys nothing.** Room is made for what is verified. A proved
 //!    size takes the place of a claimed one, and what was held is kept as far as it verifies.
-//! 6. **The quota holds** for all on disk, counted in blocks of 4 KiB. Room is made by evicting what
-//!    is neither pinned nor in use, by [`Eviction`]; if that isn't enough, nothing is evicted.
+//! 6. **The quota holds** for all on disk, counted in blocks of 4 KiB. Room is made by evicting
+//!    what is neither pinned nor in use, by [`Eviction`]; if that isn't enough, nothing is evicted.
 //!
 //! The layout of the folder is in [`folder`], the sync rule of downloads in [`held`].
 //!

@@ -121,7 +121,7 @@ impl BlobStore {
         room: &mut Room,
         progress: Progress<'_>,
     ) -> Result<(BlobId, u64), AddError> {
-        let mut builder = Builder::new(&self.inner.folder.tmp());
+        let mut builder = Builder::new(0, &self.inner.folder.tmp());
         let mut buffer = vec![0; BUFFER];
         let mut size = 0;
         loop {
@@ -178,7 +178,7 @@ fn reserve(room: &mut Room, size: u64) -> Result<(), AddError> {
 
 /// The outboard follows the content, and both are synced.
 fn finish(builder: Builder, content: &mut File) -> io::Result<blake3::Hash> {
-    let (root, mut outboard) = builder.finish()?;
+    let (root, mut outboard) = builder.finish(true)?;
     content.seek(SeekFrom::End(0))?;
     io::copy(&mut outboard, content)?;
     content.sync_all()?;

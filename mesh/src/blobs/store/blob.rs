@@ -107,7 +107,8 @@ impl Files {
     }
 }
 
-fn read_or_zeros(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+/// What is beyond the file's end is zeros.
+pub(super) fn read_or_zeros(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.read_at(bytes, at) {
             Ok(0) => {
@@ -131,6 +132,8 @@ pub(super) struct Source {
     pub(super) files: Arc<Files>,
     pub(super) size: u64,
     pub(super) root: Hash,
+    /// For what doesn't fit in memory.
+    pub(super) tmp: PathBuf,
 }
 
 #[derive(Debug)]
@@ -234,7 +237,9 @@ impl InUse {
 
     fn open_whole(&self) -> Result<Files, FileError> {
         let path = self.path(Kind::Whole);
-        let data = File::open(&path).map_err(FileError::at(path.clone()))?;
+        // Written only to mend its outboard.
+        let data = File::options().read(true).write(true).open(&path);
+        let data = data.map_err(FileError::at(path.clone()))?;
         Ok(Files { data, part: None, path })
     }
 
@@ -282,7 +287,10 @@ impl InUse {
             return Err(ReadError::Missing { groups: gap });
         }
         match self.open(&mut inside) {
-            Ok(files) => Ok(Source { files, size, root: self.root() }),
+            Ok(files) => {
+                let tmp = self.store.folder.tmp();
+                Ok(Source { files, size, root: self.root(), tmp })
+            }
             // Somebody took the file away behind our back.
             Err(error) if error.source.kind() == io::ErrorKind::NotFound => {
                 tracing::warn!(blob = %self.id(), file = %error.path.display(), "a file is gone");

@@ -140,8 +140,8 @@ pub enum BeginError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// It isn't part of the blob, or the claimed size is false. Nothing from there on was stored,
-    /// and who sent it is at fault.
+    /// It isn't part of the blob, or the size that was claimed is false. Nothing from there on was
+    /// stored. Once the size is proved, who sent it is at fault.
     #[error("what came doesn't have the blob's hash, in chunk groups {groups:?}")]
     Wrong {
         /// What didn't verify: one group, or all under a pair of hashes.

@@ -76,7 +76,7 @@ pub(super) struct Folder {
     /// For syncs of names.
     blobs: File,
     counter: AtomicU64,
-    _lock: File,
+    _lock: Lock,
     /// Removes the folder of a temporary store.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -267,12 +267,24 @@ fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     if ours && empty { Ok(()) } else { Err(OpenError::Foreign { path: path.to_owned() }) }
 }
 
-fn lock(folder: &Path) -> Result<File, OpenError> {
+/// Is unlocked when dropped: a child process that is being started has the file open still.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the folder of a blob store stays locked");
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let path = folder.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(FileError::at(path.clone()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(fs::TryLockError::WouldBlock) => Err(OpenError::Locked { path: folder.to_owned() }),
         Err(fs::TryLockError::Error(error)) => Err(FileError::at(path)(error).into()),
     }

@@ -12,9 +12,9 @@ use bytes::Bytes;
 
 use super::{
     BlobStore,
-    blob::{InUse, Source},
+    blob::{InUse, Source, read_or_zeros},
     error::{FileError, ReadError},
-    tree::{self, GROUP, PAIR, Step, Steps, Tree},
+    tree::{self, Builder, GROUP, PAIR, Step, Steps, Tree},
 };
 
 /// Pairs are read so many bytes at a time, up to the one that is needed: in post-order, what is
@@ -75,13 +75,17 @@ impl Walk {
         match self.steps.next() {
             None => Ok(None),
             Some(Step::Parent { node, is_root, left, right }) => {
-                let at = self.load_pair(self.tree.pair_at(node)).map_err(|e| self.failed(e))?;
-                let pair = &self.window[at..at + PAIR as usize];
-                let (l, r) = tree::split_pair(pair.try_into().expect("a pair has 64 bytes"));
                 let expected = self.stack.pop().expect("a walk expects a hash for each node");
-                if tree::parent_hash(&l, &r, is_root) != expected {
-                    return Err(WalkError::Damaged(self.tree.groups_under(node)));
+                let at = self.tree.pair_at(node);
+                if !self.load_pair(at, &expected, is_root).map_err(|e| self.failed(e))? {
+                    let groups = self.tree.groups_under(node);
+                    let mended = self.mend(&groups, at, &expected, is_root);
+                    if !mended.map_err(|e| self.failed(e))? {
+                        return Err(WalkError::Damaged(groups));
+                    }
                 }
+                let pair = &self.window[self.place(at)];
+                let (l, r) = split(pair);
                 self.stack.extend(right.then_some(r));
                 self.stack.extend(left.then_some(l));
                 Ok(Some(Item::Pair(pair)))
@@ -103,7 +107,13 @@ impl Walk {
     }
 
     /// Where in the window the pair is that has this place in the outboard.
-    fn load_pair(&mut self, at: u64) -> io::Result<usize> {
+    fn place(&self, at: u64) -> Range<usize> {
+        let start = usize::try_from(at - self.window_at).expect("a window fits in memory");
+        start..start + PAIR as usize
+    }
+
+    /// Sees to it that a pair is in the window, and answers whether it's right.
+    fn load_pair(&mut self, at: u64, expected: &Hash, is_root: bool) -> io::Result<bool> {
         let end = self.window_at + self.window.len() as u64;
         if at < self.window_at || at + PAIR > end {
             self.window_at = (at + PAIR).saturating_sub(WINDOW);
@@ -111,12 +121,57 @@ impl Walk {
             self.window.resize(usize::try_from(len).expect("a window fits in memory"), 0);
             self.source.files.read_pairs(self.source.size, &mut self.window, self.window_at)?;
         }
-        Ok(usize::try_from(at - self.window_at).expect("a window fits in memory"))
+        let (left, right) = split(&self.window[self.place(at)]);
+        Ok(tree::parent_hash(&left, &right, is_root) == *expected)
+    }
+
+    /// Makes the hashes under a damaged pair of a whole blob anew from its content: so a flipped
+    /// bit in the outboard doesn't cost all that is under it. Answers whether they are right now.
+    fn mend(
+        &mut self,
+        groups: &Range<u64>,
+        at: u64,
+        expected: &Hash,
+        is_root: bool,
+    ) -> io::Result<bool> {
+        let Source { files, size, tmp, .. } = &self.source;
+        if files.part.is_some() {
+            return Ok(false);
+        }
+        let mut builder = Builder::new(groups.start, tmp);
+        for group in groups.clone() {
+            let len = tree::run_len(*size, &(group..group + 1));
+            self.leaf.resize(usize::try_from(len).expect("a group fits in memory"), 0);
+            read_or_zeros(&files.data, &mut self.leaf, group * GROUP)?;
+            builder.push(&self.leaf, false)?;
+        }
+        let (hash, mut pairs) = builder.finish(is_root)?;
+        if hash != *expected {
+            return Ok(false);
+        }
+        // In post-order, a subtree's pairs are in a row, and its own is the last.
+        let mut place = size + at + PAIR - (groups.end - groups.start - 1) * PAIR;
+        let mut bytes = vec![0; WINDOW as usize];
+        loop {
+            let len = pairs.read(&mut bytes)?;
+            if len == 0 {
+                break;
+            }
+            files.data.write_all_at(&bytes[..len], place)?;
+            place += len as u64;
+        }
+        tracing::warn!(file = %files.path.display(), ?groups, "mended damaged hashes");
+        self.window.clear();
+        self.load_pair(at, expected, is_root)
     }
 
     fn failed(&self, error: io::Error) -> WalkError {
         WalkError::File(self.source.files.error()(error))
     }
+}
+
+fn split(pair: &[u8]) -> (Hash, Hash) {
+    tree::split_pair(pair.try_into().expect("a pair has 64 bytes"))
 }
 
 impl InUse {

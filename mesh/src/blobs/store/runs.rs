@@ -138,7 +138,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_are_a_set(changes in prop::collection::vec((any::<bool>(), 0u64..60, 0u64..20), 0..40)) {
+        fn runs_are_a_set(
+            changes in prop::collection::vec((any::<bool>(), 0u64..60, 0u64..20), 0..40),
+        ) {
             let (mut runs, mut set) = (Runs::default(), BTreeSet::new());
             for (insert, start, len) in changes {
                 let range = start..start + len;

@@ -172,15 +172,16 @@ pub(super) fn parent_hash(left: &Hash, right: &Hash, is_root: bool) -> Hash {
 #[derive(Debug)]
 pub(super) struct Builder {
     stack: Vec<Hash>,
+    first: u64,
     groups: u64,
     outboard: SpooledTempFile,
 }
 
 impl Builder {
-    /// Spills into `folder`.
-    pub(super) fn new(folder: &Path) -> Self {
+    /// Begins at group `first`, which is 0 but for a subtree. Spills into `folder`.
+    pub(super) fn new(first: u64, folder: &Path) -> Self {
         let outboard = tempfile::spooled_tempfile_in(OUTBOARD_IN_MEMORY, folder);
-        Self { stack: Vec::new(), groups: 0, outboard }
+        Self { stack: Vec::new(), first, groups: 0, outboard }
     }
 
     /// Adds a group; all but the last are full. `is_only` says that no other comes.
@@ -188,7 +189,7 @@ impl Builder {
         while self.stack.len() > self.groups.count_ones() as usize {
             self.merge(false)?;
         }
-        self.stack.push(leaf_hash(self.groups, data, is_only));
+        self.stack.push(leaf_hash(self.first + self.groups, data, is_only));
         self.groups += 1;
         Ok(())
     }
@@ -202,11 +203,11 @@ impl Builder {
         Ok(())
     }
 
-    /// The root's hash, and the outboard, to be read from its start.
-    pub(super) fn finish(mut self) -> io::Result<(Hash, SpooledTempFile)> {
+    /// The hash of it all, the root's or a subtree's, and the outboard, to be read from its start.
+    pub(super) fn finish(mut self, is_root: bool) -> io::Result<(Hash, SpooledTempFile)> {
         while self.stack.len() > 1 {
-            let is_root = self.stack.len() == 2;
-            self.merge(is_root)?;
+            let is_last = self.stack.len() == 2;
+            self.merge(is_root && is_last)?;
         }
         let root = self.stack.pop().expect("a blob has a group");
         io::Seek::rewind(&mut self.outboard)?;

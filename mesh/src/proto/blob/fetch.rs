@@ -84,9 +84,6 @@ use self::provider::{Ask, Provider, State};
 pub use self::types::{Blame, Config, Failure, Input, Output, Reason, Stats, Trouble};
 use super::{Ranges, groups_of, last_group};
 
-/// How long the last group may take before a further provider is asked for it.
-const PROOF_PATIENCE: Duration = Duration::from_secs(1);
-
 /// Time between two looks at whether a slow provider's groups are asked of an idle one.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -259,69 +256,12 @@ impl Fetch {
         self.is_over = true;
     }
 
-    /// Asks for the last group of each size that is claimed, if none is proved.
-    fn ask_for_proof(&mut self) {
-        if self.size.is_some() {
-            return;
-        }
-        let mut sizes: BTreeMap<u64, Option<Time>> = BTreeMap::new();
-        for provider in self.peers.values() {
-            let Some(size) = provider.size else { continue };
-            let asked = provider.asks.values().filter(|ask| ask.is_proof).map(|ask| ask.asked);
-            let latest = sizes.entry(size).or_default();
-            *latest = asked.max().max(*latest);
-        }
-        for (size, latest) in sizes {
-            if latest.is_some_and(|latest| self.now < latest + PROOF_PATIENCE) {
-                continue;
-            }
-            let can_prove = |provider: &Provider| {
-                provider.size == Some(size)
-                    && provider.can_be_asked(self.now)
-                    && provider.asks.is_empty()
-                    && provider.held.contains(last_group(size))
-            };
-            let able = self.peers.iter().filter(|(_, provider)| can_prove(provider));
-            let best = able.min_by_key(|(_, provider)| (!provider.preferred, provider.found));
-            if let Some(peer) = best.map(|(peer, _)| *peer) {
-                self.stats.doubled += u64::from(latest.is_some());
-                let last = last_group(size);
-                self.ask(peer, Ranges::from(last..last + 1), true);
-            }
-        }
-    }
-
     fn fastest_first(&self) -> Vec<PublicKey> {
         let open = self.peers.iter().filter(|(_, provider)| provider.can_be_asked(self.now));
         let mut open: Vec<_> =
             open.map(|(peer, each)| (each.pace.rate, each.found, *peer)).collect();
         open.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         open.into_iter().map(|(_, _, peer)| peer).collect()
-    }
-
-    fn open_more(&mut self) {
-        while self.active() < self.config.max_parallel {
-            let Some(peer) = self.best_waiting() else { return };
-            let deadline = self.now + self.config.open_timeout;
-            if let Some(provider) = self.peers.get_mut(&peer) {
-                provider.state = State::Opening { deadline };
-            }
-            self.outputs.push_back(Output::Open { peer });
-        }
-    }
-
-    fn active(&self) -> usize {
-        self.peers.values().filter(|provider| provider.is_active()).count()
-    }
-
-    /// Who is opened next: named by the user, never tried, or fastest.
-    fn best_waiting(&self) -> Option<PublicKey> {
-        let waiting = self.peers.iter().filter(|(_, provider)| provider.state == State::Waiting);
-        let rank = |provider: &Provider| {
-            let rate = (provider.pace.rate * 1000.0) as u64;
-            (!provider.preferred, rate > 0, u64::MAX - rate, provider.found)
-        };
-        waiting.min_by_key(|(_, provider)| rank(provider)).map(|(peer, _)| *peer)
     }
 
     fn want_more(&mut self) {

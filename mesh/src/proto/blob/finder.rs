@@ -126,7 +126,7 @@ impl Finder {
         }
     }
 
-    /// Who is remembered as a holder of a blob, those named by the user first.
+    /// Who was remembered as a holder of a blob at the last input, those named by the user first.
     pub fn holders(&self, id: &BlobId) -> impl Iterator<Item = PublicKey> + use<'_> {
         self.holders.of(id, self.now).map(|(peer, _)| peer)
     }

@@ -69,7 +69,7 @@ impl Ranges {
         if first == after {
             self.runs.insert(first, range);
         } else {
-            self.runs.splice(first..after, [start..end]);
+            self.runs.splice(first..after, std::iter::once(start..end));
         }
     }
 

@@ -172,7 +172,7 @@ impl Host {
                 }
             }
             fetch::Output::Cancel { peer, ask } => {
-                let Some(stream) = self.streams.get_mut(&peer) else { return None };
+                let stream = self.streams.get_mut(&peer)?;
                 let mut asks = stream.asks.iter_mut().filter(|asked| asked.ask == ask);
                 asks.by_ref().for_each(|asked| asked.is_cancelled = true);
                 let number = stream.number;
@@ -333,8 +333,10 @@ impl Host {
 
     fn on_disconnected(&mut self, peer: PublicKey) {
         self.connected.remove(&peer);
-        let gone = self.incoming.extract_if(.., |(of, _), _| *of == peer);
-        for stream in gone.map(|(_, stream)| stream).collect::<Vec<_>>() {
+        let of_peer = (peer, 0)..=(peer, u64::MAX);
+        let gone: Vec<StreamId> = self.incoming.range(of_peer).map(|(_, stream)| *stream).collect();
+        self.incoming.retain(|(of, _), _| *of != peer);
+        for stream in gone {
             self.tell_serve(serve::Input::Closed { stream });
         }
         if self.streams.remove(&peer).is_some() {

@@ -126,13 +126,13 @@ fn progress_is_told() {
 
 #[test]
 fn an_outboard_that_is_spilled_is_the_same() {
-    let mut builder = tree::Builder::new(&std::env::temp_dir());
+    let mut builder = tree::Builder::new(0, &std::env::temp_dir());
     let groups = 20_000_u64;
     // Groups of one byte hash as well, and are quicker.
     for group in 0..groups {
         builder.push(&[group as u8], false).unwrap();
     }
-    let (_, mut outboard) = builder.finish().unwrap();
+    let (_, mut outboard) = builder.finish(true).unwrap();
     assert!(outboard.is_rolled());
     let mut bytes = Vec::new();
     outboard.read_to_end(&mut bytes).unwrap();

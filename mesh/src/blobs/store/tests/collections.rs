@@ -112,7 +112,9 @@ proptest! {
     }
 
     #[test]
-    fn collections_round_trip(names in prop::collection::btree_set("[a-zä .]{1,5}(/[a-z]{1,3}){0,2}", 0..20)) {
+    fn collections_round_trip(
+        names in prop::collection::btree_set("[a-zä .]{1,5}(/[a-z]{1,3}){0,2}", 0..20),
+    ) {
         let mut collection = Collection::new();
         for name in names {
             let _ = collection.insert(name, entry(7, 7));

@@ -121,7 +121,7 @@ fn after_a_power_loss_nothing_wrong_comes_out_and_the_download_goes_on() {
         snapshots.push(snapshot(folder.path()));
     }
     let mut dice = Dice(3);
-    for round in 0..40 {
+    for round in 0..24 {
         let crashed = snapshot(folder.path());
         let older = snapshots[dice.below(5) as usize].path();
         for suffix in SUFFIXES {

@@ -72,7 +72,7 @@ fn a_long_scan_does_not_push_out_what_is_read_again() {
     let (_folder, store) = with_quota(40 * 4096, Eviction::S3Fifo);
     let small = |seed| store.add_bytes(&content(100, seed)).unwrap().id();
     let hot: Vec<_> = (0..10).map(small).collect();
-    for seed in 100..400 {
+    for seed in 100..280 {
         small(seed);
         if seed % 10 == 0 {
             hot.iter().filter(|id| is_here(&store, id)).for_each(|id| {

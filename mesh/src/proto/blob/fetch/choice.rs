@@ -1,21 +1,56 @@
 //! The choice: which groups a provider is asked for next.
 //!
-//! Rules 3 to 5 of the [fetch](super).
+//! Rules 1 and 3 to 5 of the [fetch](super).
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use aether_core::PublicKey;
+use aether_core::{PublicKey, Time};
 
 use super::{
     super::{
         Ranges,
         frame::{MAX_ASK_RUNS, MAX_ASKS},
-        groups_of,
+        groups_of, last_group,
     },
-    Ask, Fetch, Output,
+    Ask, Fetch, Output, Provider,
 };
 
+/// How long the last group may take before a further provider is asked for it.
+const PROOF_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Fetch {
+    /// Asks for the last group of each size that is claimed, if none is proved.
+    pub(super) fn ask_for_proof(&mut self) {
+        if self.size.is_some() {
+            return;
+        }
+        let mut sizes: BTreeMap<u64, Option<Time>> = BTreeMap::new();
+        for provider in self.peers.values() {
+            let Some(size) = provider.size else { continue };
+            let asked = provider.asks.values().filter(|ask| ask.is_proof).map(|ask| ask.asked);
+            let latest = sizes.entry(size).or_default();
+            *latest = asked.max().max(*latest);
+        }
+        for (size, latest) in sizes {
+            if latest.is_some_and(|latest| self.now < latest + PROOF_PATIENCE) {
+                continue;
+            }
+            let can_prove = |provider: &Provider| {
+                provider.size == Some(size)
+                    && provider.can_be_asked(self.now)
+                    && provider.asks.is_empty()
+                    && provider.held.contains(last_group(size))
+            };
+            let able = self.peers.iter().filter(|(_, provider)| can_prove(provider));
+            let best = able.min_by_key(|(_, provider)| (!provider.preferred, provider.found));
+            if let Some(peer) = best.map(|(peer, _)| *peer) {
+                self.stats.doubled += u64::from(latest.is_some());
+                let last = last_group(size);
+                self.ask(peer, Ranges::from(last..last + 1), true);
+            }
+        }
+    }
+
     /// Asks a provider for as much as its window has room for.
     pub(super) fn fill(&mut self, peer: PublicKey) {
         loop {

@@ -245,6 +245,31 @@ impl Fetch {
         }
     }
 
+    pub(super) fn open_more(&mut self) {
+        while self.active() < self.config.max_parallel {
+            let Some(peer) = self.best_waiting() else { return };
+            let deadline = self.now + self.config.open_timeout;
+            if let Some(provider) = self.peers.get_mut(&peer) {
+                provider.state = State::Opening { deadline };
+            }
+            self.outputs.push_back(Output::Open { peer });
+        }
+    }
+
+    pub(super) fn active(&self) -> usize {
+        self.peers.values().filter(|provider| provider.is_active()).count()
+    }
+
+    /// Who is opened next: named by the user, never tried, or fastest.
+    fn best_waiting(&self) -> Option<PublicKey> {
+        let waiting = self.peers.iter().filter(|(_, provider)| provider.state == State::Waiting);
+        let rank = |provider: &Provider| {
+            let rate = (provider.pace.rate * 1000.0) as u64;
+            (!provider.preferred, rate > 0, u64::MAX - rate, provider.found)
+        };
+        waiting.min_by_key(|(_, provider)| rank(provider)).map(|(peer, _)| *peer)
+    }
+
     /// Whether somebody waits for another to make room.
     pub(super) fn is_crowded(&self) -> bool {
         let waits = self.peers.values().any(|provider| provider.state == State::Waiting);

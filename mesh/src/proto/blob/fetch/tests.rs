@@ -9,6 +9,11 @@ fn peer(n: u8) -> PublicKey {
     PublicKey::from_bytes([n; 32])
 }
 
+/// A single run.
+fn one(run: Range<u64>) -> [Range<u64>; 1] {
+    [run]
+}
+
 /// A fetch, its clock, and what it put out and nobody took yet.
 struct Fixture {
     fetch: Fetch,
@@ -167,7 +172,7 @@ fn a_wanted_range_comes_first_and_in_order_then_what_lies_behind_it() {
     let groups: Vec<_> = asks.iter().flat_map(|(_, groups)| groups.runs().to_vec()).collect();
     assert_eq!(groups, [500..502, 502..503]);
     f.verified(2, 1, 500..502);
-    assert_eq!(f.asks(2)[0].1.runs(), [503..507]);
+    assert_eq!(f.asks(2)[0].1.runs(), one(503..507));
     f.verified(2, 2, 502..503);
     assert_eq!(f.asks(2)[0].1.runs()[0].start, 0, "then the lowest");
 }
@@ -178,7 +183,7 @@ fn a_range_beyond_the_end_or_of_one_reader_too_many_is_ignored() {
     f.handle(Input::Want { reader: 1, groups: 5000..6000 });
     f.handle(Input::Want { reader: 2, groups: 50..60 });
     f.provider(2, 100);
-    assert_eq!(f.asks(2)[0].1.runs(), [0..2]);
+    assert_eq!(f.asks(2)[0].1.runs(), one(0..2));
 }
 
 #[test]
@@ -187,9 +192,9 @@ fn what_only_one_holds_is_asked_of_it_first() {
     f.found(2);
     f.found(3);
     f.holds(2, 100 * GROUP, 0..50);
-    assert_eq!(f.asked(2).runs(), [0..4]);
+    assert_eq!(f.asked(2).runs(), one(0..4));
     f.holds(3, 100 * GROUP, 0..100);
-    assert_eq!(f.asked(3).runs(), [50..54], "the other has none of these");
+    assert_eq!(f.asked(3).runs(), one(50..54), "the other has none of these");
 }
 
 #[test]
@@ -210,15 +215,15 @@ fn a_partial_holder_is_asked_for_what_it_holds_and_gains() {
     let mut f = Fixture::proved(Config::default(), 100);
     f.found(2);
     f.holds(2, 100 * GROUP, 10..12);
-    assert_eq!(f.asked(2).runs(), [10..12]);
+    assert_eq!(f.asked(2).runs(), one(10..12));
     f.holds(2, 100 * GROUP, 10..14);
-    assert_eq!(f.asked(2).runs(), [12..14]);
+    assert_eq!(f.asked(2).runs(), one(12..14));
 }
 
 #[test]
 fn only_what_is_not_held_is_asked_for_after_a_restart() {
     let held: Ranges = [0..40, 60..100].into_iter().collect();
-    let mut f = Fixture::resumed(Config::default(), Some((100 * GROUP, held.clone())));
+    let mut f = Fixture::resumed(Config::default(), Some((100 * GROUP, held)));
     f.provider(2, 100);
     let mut asked = Ranges::new();
     while !f.is_done() {
@@ -227,7 +232,7 @@ fn only_what_is_not_held_is_asked_for_after_a_restart() {
             groups.runs().iter().for_each(|run| f.verified(2, ask, run.clone()));
         }
     }
-    assert_eq!(asked.runs(), [40..60]);
+    assert_eq!(asked.runs(), one(40..60));
 }
 
 // Rule 9.

@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::*;
 
 fn peer(n: u8) -> PublicKey {
@@ -144,6 +146,7 @@ fn holders_expire_and_the_useless_are_forgotten() {
     f.handle(Input::Useless { id: id(5), peer: peer(2) });
     assert_eq!(f.finder.holders(&id(5)).collect::<Vec<_>>(), [peer(3)]);
     f.pass(600_000);
+    f.handle(Input::Timeout);
     assert_eq!(f.finder.holders(&id(5)).count(), 0);
 }
 

@@ -3,19 +3,15 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-fn set(runs: &[Range<u64>]) -> Ranges {
-    Ranges::from_runs(runs.to_vec()).unwrap()
-}
-
 /// One frame of each kind and shape, named as in the golden vectors.
 fn examples() -> Vec<(&'static str, Frame)> {
     let size = 5 * GROUP - 1;
     let retry_after = Duration::from_millis(1500);
     vec![
         ("get", Frame::Get(BlobId::from_bytes([0xaa; 32]))),
-        ("ask", Frame::Ask { ask: 1, groups: set(&[0..2, 4..5]) }),
+        ("ask", Frame::Ask { ask: 1, groups: Ranges::from_runs(vec![0..2, 4..5]).unwrap() }),
         ("cancel", Frame::Cancel { ask: 1 }),
-        ("held", Frame::Held { size, groups: set(&[0..5]) }),
+        ("held", Frame::Held { size, groups: (0..5).into() }),
         ("held-nothing", Frame::Held { size, groups: Ranges::new() }),
         ("not-held", Frame::NotHeld),
         ("piece", Frame::Piece { ask: 1, encoding: Bytes::from_static(b"abc") }),
@@ -108,7 +104,7 @@ fn lengths_are_checked_before_they_are_believed() {
     assert_eq!(length(1), Ok(None));
     assert_eq!(length(262_144), Ok(None));
     assert_eq!(length(262_145), Err(FrameError::Length { len: 262_145 }));
-    assert!(MAX_PIECE + 5 <= MAX_FRAME);
+    const { assert!(MAX_PIECE + 5 <= MAX_FRAME) };
     let piece = |len| decoded(&encoded(&Frame::Piece { ask: 1, encoding: vec![0; len].into() }));
     assert!(piece(MAX_PIECE).is_ok());
     assert_eq!(piece(MAX_PIECE + 1), Err(FrameError::Length { len: MAX_PIECE + 1 }));

@@ -55,7 +55,7 @@ impl Fixture {
         self.says(stream, Frame::Get(id(1)));
         self.holds(1, 0..1000);
         self.written(stream, 1);
-        self.outputs.clear();
+        self.outputs.retain(|output| matches!(output, Output::Read { .. }));
     }
 
     fn asks(&mut self, stream: StreamId, ask: u32, groups: Range) {
@@ -208,7 +208,7 @@ fn peers_take_turns_whatever_they_ask_for() {
     assert!((9..=10).contains(&others), "{order:?}");
     for stream in 1..=3 {
         let count = order.iter().filter(|other| **other == stream).count();
-        assert!((3..=4).contains(&count), "{order:?}");
+        assert!((3..=5).contains(&count), "{order:?}");
     }
 }
 
@@ -317,9 +317,11 @@ fn a_peer_over_its_rate_waits_and_others_do_not() {
     assert_eq!(f.run(100), [1], "a second's worth at once");
     f.asks(2, 1, 0..8);
     assert_eq!(f.run(100), [2]);
-    f.pass(999);
+    f.pass(1);
+    assert_eq!(f.run(100), [1], "it may go into debt by a piece");
+    f.pass(990);
     assert_eq!(f.run(100), [0; 0]);
-    f.pass(2);
+    f.pass(20);
     assert_eq!(f.run(100), [1]);
     let mut pieces = 0;
     for _ in 0..50 {

@@ -46,7 +46,7 @@ fn who_sends_nothing_is_closed_and_others_are_asked_instead() {
     let mut f = Fixture::proved(Config { max_excess: 0, ..Config::default() }, 8);
     f.provider(2, 8);
     let asked = f.asked(2);
-    assert_eq!(asked.runs(), [0..4]);
+    assert_eq!(asked.runs(), one(0..4));
     f.provider(3, 8);
     f.asks(3);
     f.pass(7000);

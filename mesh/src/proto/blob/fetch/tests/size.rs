@@ -7,7 +7,7 @@ fn the_last_group_is_asked_first_and_more_behind_it() {
     let mut f = Fixture::new(Config::default());
     f.provider(1, 100);
     let asks = f.asks(1);
-    assert_eq!(asks[0].1.runs(), [99..100]);
+    assert_eq!(asks[0].1.runs(), one(99..100));
     assert_eq!(asks[1].1.runs()[0].start, 0);
     f.provider(2, 100);
     assert_eq!(f.asked(2), Ranges::new(), "nobody else before the size is proved");
@@ -40,8 +40,8 @@ fn each_claimed_size_may_be_proved_and_whoever_claimed_another_lied() {
     f.provider(1, 1 << 20);
     f.provider(2, 100);
     f.provider(3, 90);
-    assert_eq!(f.asks(1)[0].1.runs(), [(1 << 20) - 1..1 << 20]);
-    assert_eq!(f.asks(2)[0].1.runs(), [99..100]);
+    assert_eq!(f.asks(1)[0].1.runs(), one((1 << 20) - 1..1 << 20));
+    assert_eq!(f.asks(2)[0].1.runs(), one(99..100));
     f.verified(2, 1, 99..100);
     let lied = [(peer(1), Blame::FalseSize), (peer(3), Blame::FalseSize)];
     assert_eq!(f.blamed(), lied);
@@ -91,7 +91,7 @@ fn a_holder_of_a_part_without_the_end_waits_for_a_proof() {
 fn a_huge_claim_takes_no_memory() {
     let mut f = Fixture::new(Config { max_size: u64::MAX, ..Config::default() });
     f.provider(1, 1 << 49);
-    assert_eq!(f.asks(1)[0].1.runs(), [(1 << 49) - 1..1 << 49]);
+    assert_eq!(f.asks(1)[0].1.runs(), one((1 << 49) - 1..1 << 49));
     assert!(f.fetch.held().is_empty());
 }
 
@@ -100,7 +100,7 @@ fn the_empty_blob_is_one_group() {
     let mut f = Fixture::new(Config::default());
     f.found(1);
     f.holds(1, 0, 0..1);
-    assert_eq!(f.asked(1).runs(), [0..1]);
+    assert_eq!(f.asked(1).runs(), one(0..1));
     f.verified(1, 1, 0..1);
     assert!(f.is_done());
 }
