@@ -2,7 +2,7 @@
 # Builds the node and the lab, starts nodes on this machine, and takes the tour:
 #
 #   testnet/run.sh [--nodes 5] [--seed N] [--input FILE] [--json FILE] [--keep]
-#                  [--stages form,publish,restart,serve,churn] [--data FOLDER]
+#                  [--stages form,publish,restart,serve,spread,churn] [--data FOLDER]
 #
 # AETHER_PROFILE names the cargo profile: dev, which the tests build anyway, unless given.
 # AETHER_BUILT names a folder where both programs are built already, so that nothing is built.

@@ -8,6 +8,7 @@
 //! There is no authentication: whoever reaches the interface controls the node. It listens on
 //! loopback unless told otherwise, and refuses what web pages send.
 
+mod blobs;
 mod guard;
 mod health;
 mod node;
@@ -38,8 +39,8 @@ pub(crate) use self::serve::serve;
 pub use self::{
     problem::Problem,
     types::{
-        Dial, Health, Instance, Item, MemberChange, Mesh, NodeReply, Peer, PeerState, Published,
-        Services, Status, TopicEvent, Topics,
+        Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Health, Instance, Item, MemberChange,
+        Mesh, NodeReply, Peer, PeerState, Published, Services, Status, TopicEvent, Topics,
     },
 };
 
@@ -164,6 +165,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(topics::publish, topics::subscribe))
         .routes(routes!(services::list))
         .merge(calls())
+        .routes(routes!(blobs::list))
+        .routes(routes!(blobs::add_path))
+        .routes(routes!(blobs::read, blobs::remove))
+        .routes(routes!(blobs::get))
+        .routes(routes!(blobs::export))
+        .routes(routes!(blobs::pin, blobs::unpin))
+        .merge(uploads())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::health))
@@ -178,6 +186,11 @@ fn calls() -> OpenApiRouter<Api> {
         .routes(routes!(services::every))
         .routes(routes!(services::items))
         .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))
+}
+
+/// Routes whose bodies may be as long as they like: they go to disk as they come.
+fn uploads() -> OpenApiRouter<Api> {
+    OpenApiRouter::default().routes(routes!(blobs::add)).layer(DefaultBodyLimit::disable())
 }
 
 /// This document.

@@ -75,6 +75,9 @@ enum Command {
     /// See and call services
     #[command(subcommand)]
     Service(Service),
+    /// Add, get and keep content by its hash
+    #[command(subcommand)]
+    Blob(Blob),
     /// Check and show settings
     #[command(subcommand)]
     Config(Config),
@@ -231,6 +234,74 @@ pub(crate) struct ServiceCall {
     pub(crate) items: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Blob {
+    /// Add a file or a folder of the node's machine, and print its id
+    Add {
+        /// The file or folder
+        path: PathBuf,
+        /// Keep it from being evicted, under this name
+        #[arg(long, value_name = "NAME")]
+        pin: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Have a blob, or a folder with its files, on the node; and write it to a path
+    Get {
+        /// The blob's id
+        id: String,
+        /// Where to write it, on the node's machine; nothing may be there
+        path: Option<PathBuf>,
+        /// Ask this node first
+        #[arg(long, value_name = "PEER")]
+        from: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Print a blob's content, fetched while it is printed
+    Cat {
+        /// The blob's id
+        id: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show the blobs that the node holds, in whole or part
+    List {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Keep a blob from being evicted
+    Pin {
+        /// The blob's id
+        id: String,
+        /// The pin's name, 1 to 64 of a-z, 0-9, _ and -
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// It is a folder: keep its files too
+        #[arg(long)]
+        content: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take a pin away
+    Unpin {
+        /// The blob's id
+        id: String,
+        /// The pin's name
+        #[arg(long, default_value = "cli")]
+        name: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Remove a blob that nobody uses and no pin keeps
+    Remove {
+        /// The blob's id
+        id: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
 fn time(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
 }
@@ -302,6 +373,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Service(service) => {
             runtime()?.block_on(commands::service::service(&common, service))
         }
+        Command::Blob(blob) => runtime()?.block_on(commands::blob::blob(&common, blob)),
         Command::Config(config) => commands::config::config(&common, &config),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
-        Dial, Item, MemberChange, NodeReply, Peer, Problem, Published, Services, Status,
-        TopicEvent, Topics,
+        BlobEvent, BlobPin, BlobsHeld, Dial, Item, MemberChange, NodeReply, Peer, Problem,
+        Published, Services, Status, TopicEvent, Topics,
     },
     events::EventReader,
 };

@@ -1,5 +1,6 @@
 //! What the commands do.
 
+pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod key;
 pub(crate) mod run;

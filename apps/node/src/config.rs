@@ -43,6 +43,8 @@ pub struct Settings {
     pub network: Network,
     /// What it does for others.
     pub roles: Roles,
+    /// What it keeps of content.
+    pub blobs: Blobs,
     /// The local interface.
     pub api: Api,
     /// What it tells of itself.
@@ -57,6 +59,7 @@ impl Default for Settings {
             mesh: "aether".to_owned(),
             network: Network::default(),
             roles: Roles::default(),
+            blobs: Blobs::default(),
             api: Api::default(),
             log: Log::default(),
         }
@@ -134,6 +137,29 @@ pub struct Roles {
     /// Keep a list of nodes.
     #[serde(deserialize_with = "values::word")]
     pub rendezvous: bool,
+}
+
+/// Section `blobs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Blobs {
+    /// Bytes on disk that blobs may take.
+    #[serde(deserialize_with = "values::some_word")]
+    pub quota: Option<u64>,
+    /// What goes first when the quota is reached.
+    #[serde(deserialize_with = "values::word")]
+    pub eviction: Eviction,
+}
+
+/// What goes first; see [`aether_mesh::blobs::Eviction`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Eviction {
+    /// What was used once, then what was used least recently.
+    #[default]
+    S3Fifo,
+    /// What was used least recently.
+    Lru,
 }
 
 /// Section `api`.
@@ -283,6 +309,12 @@ impl Settings {
             config.listen = listen.clone();
         }
         config.mdns = network.mdns.unwrap_or(config.mdns);
+        let store = &mut config.blobs.store;
+        store.quota = self.blobs.quota.unwrap_or(store.quota);
+        store.eviction = match self.blobs.eviction {
+            Eviction::S3Fifo => aether_mesh::blobs::Eviction::S3Fifo,
+            Eviction::Lru => aether_mesh::blobs::Eviction::Lru,
+        };
         let limits = &mut config.limits;
         limits.target_peers = network.target_peers.unwrap_or(limits.target_peers);
         limits.max_connections = network.max_connections.unwrap_or(limits.max_connections);

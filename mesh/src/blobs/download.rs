@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use aether_core::{BlobId, Protocol as _, PublicKey, Time};
+use aether_core::{BlobId, Protocol as _, PublicKey};
 use libp2p::StreamProtocol;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -127,18 +127,18 @@ impl DownloadTask {
 
     /// Runs until the blob is here, nobody wants it any more, or it can't be had.
     pub(super) async fn run(mut self, mut asked: mpsc::Receiver<ToDownload>) {
-        let mut look = Time::ZERO;
-        // Patience begins with the first input.
-        self.handle(Input::Timeout);
+        // It was begun for somebody, who is in the queue.
+        match asked.recv().await {
+            None => return,
+            Some(first) => self.on_asked(first),
+        }
+        let mut look = self.parts.clock.now() + TICK;
         while self.ended.is_none() {
             let wake = self.fetch.poll_timeout().into_iter().chain([look]).min();
             tokio::select! {
                 asked = asked.recv() => match asked {
                     None => return,
-                    Some(ToDownload::Join(join)) => self.join(join),
-                    Some(ToDownload::Found { peer, preferred }) => {
-                        self.handle(Input::Found { peer, preferred });
-                    }
+                    Some(asked) => self.on_asked(asked),
                 },
                 Some((stream, input)) = self.inputs.1.recv() => self.on_stream(stream, input),
                 Some(_) = self.streams.join_next(), if !self.streams.is_empty() => {}
@@ -158,6 +158,15 @@ impl DownloadTask {
             }
         }
         self.end(asked).await;
+    }
+
+    fn on_asked(&mut self, asked: ToDownload) {
+        match asked {
+            ToDownload::Join(join) => self.join(join),
+            ToDownload::Found { peer, preferred } => {
+                self.handle(Input::Found { peer, preferred });
+            }
+        }
     }
 
     async fn end(mut self, mut asked: mpsc::Receiver<ToDownload>) {
@@ -187,6 +196,8 @@ impl DownloadTask {
     fn join(&mut self, join: Join) {
         let reader = self.next_reader;
         self.next_reader += 1;
+        // Patience begins with the first input.
+        self.handle(Input::Timeout);
         for peer in &join.from {
             self.handle(Input::Found { peer: *peer, preferred: true });
         }

@@ -29,7 +29,7 @@ use crate::{
     node::Common,
     proto::{
         blob::{
-            Ranges,
+            Ranges, fetch,
             finder::{self, Finder, TOPIC},
             frame::MAX_HELD_RUNS,
             last_group,
@@ -247,7 +247,7 @@ impl Driver {
         let _ = queue.try_send(ToDownload::Join(join));
         let parts = download::Parts {
             id,
-            config: self.config.fetch.clone(),
+            config: fetch::Config { begin: self.common.seed(), ..self.config.fetch.clone() },
             clock: self.common.clock,
             metrics: self.metrics.clone(),
             store: self.store.clone(),

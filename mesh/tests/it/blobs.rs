@@ -133,8 +133,9 @@ async fn a_download_goes_on_after_a_restart() {
     let bytes = content(24_000_000, 5);
     let id = first.blobs().add_bytes(bytes.clone()).await.unwrap().id();
     let node = second().spawn().await.unwrap();
-    let half = node.blobs().read(id, 0..12_000_000);
-    within("the first half", half).await.unwrap();
+    let blobs = node.blobs();
+    within("the first half", blobs.read(id, 0..12_000_000)).await.unwrap();
+    drop(blobs);
     node.shutdown().await;
     drop(node);
     let node = second().spawn().await.unwrap();

@@ -4,10 +4,11 @@
 //! each answer it reads what it needs, so that it can drive nodes of other releases too. The node's
 //! own client shares its types with the node, so it would never notice that they have changed.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::sse::{SseEvent, SseParser};
 
@@ -131,6 +132,59 @@ impl Api {
             serde_json::from_str(&body).with_context(|| format!("{service} answers {body}"))
         };
         answer.await.map_err(|error| CallError(format!("{error:#}")))
+    }
+
+    /// Adds a file of this machine as a blob, and gives its id.
+    pub async fn add_blob(&self, path: &Path) -> Result<String> {
+        let call = self.http.post(format!("{}/v1/blobs/add", self.url));
+        let body = serde_json::json!({ "path": path }).to_string();
+        let call = call.header("content-type", "application/json").body(body);
+        let added = self.follow(call, |_| ()).await?;
+        let id = added["id"].as_str().context("what was added has an id")?;
+        Ok(id.to_owned())
+    }
+
+    /// Has a blob on the node, and hears how many bytes are there.
+    pub async fn get_blob(&self, id: &str, progress: impl FnMut(u64)) -> Result<()> {
+        let call = self.http.post(format!("{}/v1/blobs/{id}/get", self.url));
+        self.follow(call, progress).await.map(drop)
+    }
+
+    /// Whether the node has all of a blob of this size.
+    pub async fn has_blob(&self, id: &str, size: u64) -> Result<bool> {
+        let held: Value = self.get("/v1/blobs").await?;
+        let blobs = held["blobs"].as_array().context("the node lists blobs")?;
+        let is_whole =
+            |blob: &Value| blob["id"] == id && blob["is_whole"] == true && blob["size"] == size;
+        Ok(blobs.iter().any(is_whole))
+    }
+
+    /// A counter of the node's metrics.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let call = self.http.get(format!("{}/metrics", self.url)).timeout(CALL_TIMEOUT);
+        let text = check(call.send().await?).await?.text().await?;
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        value.with_context(|| format!("the node has no counter {name}"))
+    }
+
+    /// Reads the events of a transfer to its end, and gives what the last one says.
+    async fn follow(
+        &self,
+        call: reqwest::RequestBuilder,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Value> {
+        let response = check(call.send().await?).await?;
+        let mut events = Events { response, parser: SseParser::default(), ready: VecDeque::new() };
+        while let Some(event) = events.next().await? {
+            let data: Value = serde_json::from_str(&event.data)?;
+            match event.event.as_str() {
+                "progress" => progress(data["done"].as_u64().unwrap_or(0)),
+                "added" => return Ok(data),
+                _ => bail!("{} says {data}", self.url),
+            }
+        }
+        bail!("{} has ended a transfer", self.url)
     }
 
     /// Publishes each of these as a message.

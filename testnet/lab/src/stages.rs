@@ -5,6 +5,7 @@ mod form;
 mod publish;
 mod restart;
 mod serve;
+mod spread;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -26,6 +27,8 @@ pub enum Stage {
     Restart,
     /// Workers serve, one of them slow, and one of them dies.
     Serve,
+    /// A large file goes from one node to all, and its first holder dies half way.
+    Spread,
     /// A fifth of the nodes is killed with -9 and comes back, three times.
     Churn,
 }
@@ -34,7 +37,7 @@ impl Stage {
     /// The stages of the tour of so many nodes.
     pub fn tour(nodes: usize) -> Vec<Self> {
         let churn = (nodes >= CHURN_FROM).then_some(Self::Churn);
-        let usual = [Self::Form, Self::Publish, Self::Restart, Self::Serve];
+        let usual = [Self::Form, Self::Publish, Self::Restart, Self::Serve, Self::Spread];
         usual.into_iter().chain(churn).collect()
     }
 
@@ -45,6 +48,7 @@ impl Stage {
             Self::Publish => "publish",
             Self::Restart => "restart",
             Self::Serve => "serve",
+            Self::Spread => "spread",
             Self::Churn => "churn",
         }
     }
@@ -57,6 +61,7 @@ impl Stage {
             Self::Publish => publish::run(lab).await,
             Self::Restart => restart::run(lab).await,
             Self::Serve => serve::run(lab).await,
+            Self::Spread => spread::run(lab).await,
             Self::Churn => churn::run(lab).await,
         }
     }
@@ -103,7 +108,7 @@ mod tests {
 
     #[test]
     fn large_labs_are_churned() {
-        let small = [Stage::Form, Stage::Publish, Stage::Restart, Stage::Serve];
+        let small = [Stage::Form, Stage::Publish, Stage::Restart, Stage::Serve, Stage::Spread];
         assert_eq!(Stage::tour(5), small);
         assert_eq!(Stage::tour(50).last(), Some(&Stage::Churn));
     }

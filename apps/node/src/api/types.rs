@@ -230,6 +230,86 @@ pub enum Item {
     },
 }
 
+/// What the node holds of blobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlobsHeld {
+    /// Bytes that they take on disk.
+    pub used: u64,
+    /// Bytes that they may take.
+    pub quota: u64,
+    /// Ascending by id.
+    pub blobs: Vec<Blob>,
+}
+
+/// A blob, in whole or part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Blob {
+    /// The BLAKE3 hash of the content.
+    pub id: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Bytes of it that are here.
+    pub held: u64,
+    /// Whether all of it is.
+    pub is_whole: bool,
+    /// Bytes that it takes on disk, about.
+    pub on_disk: u64,
+    /// Whether a pin keeps it, its own or a collection's.
+    pub kept: bool,
+    /// Its own pins.
+    pub pins: Vec<String>,
+}
+
+/// A blob that is here now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlobAdded {
+    /// The BLAKE3 hash of the content; of a folder, of its collection.
+    pub id: String,
+    /// Its size in bytes; of a collection that came with its content, all of that.
+    pub size: u64,
+    /// How many files of a folder were added.
+    pub files: u64,
+}
+
+/// How a blob is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlobPin {
+    /// It is a collection, and its files are kept too.
+    pub content: bool,
+}
+
+/// How far a blob is; the data of an event of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum BlobEvent {
+    /// So many bytes are here.
+    Progress {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all, once that is proved.
+        of: Option<u64>,
+    },
+    /// All is here, and synced to disk.
+    Added(BlobAdded),
+    /// It came to nothing.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
+impl BlobEvent {
+    /// The event's name.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Progress { .. } => "progress",
+            Self::Added(_) => "added",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 /// An address to dial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dial {

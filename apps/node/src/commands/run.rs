@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long the node may take to stop, beyond what it takes to flush.
-const SHUTDOWN: Duration = Duration::from_secs(8);
+const SHUTDOWN: Duration = Duration::from_secs(12);
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     start_log(&settings.log);

@@ -68,6 +68,12 @@ pub const KEYS: &[Key] = &[
     key("roles.relay", "Relay connections for nodes that can't be reached.", "false"),
     key("roles.rendezvous", "Keep a list of nodes for others.", "false"),
     key(
+        "blobs.quota",
+        "Bytes on disk that blobs may take; what isn't pinned is evicted. Default: no limit.",
+        "10737418240",
+    ),
+    key("blobs.eviction", "What is evicted first: s3fifo or lru.", "\"s3fifo\""),
+    key(
         "api.listen",
         "Where the HTTP interface listens; port 0 is any free one. There is no authentication: \
          whoever reaches it controls the node.",

@@ -13,7 +13,7 @@
 //!    twofold for each ask that is answered. An ask is half a window at most, so that while one is
 //!    answered another waits at the provider.
 //! 3. **Order.** First what readers want, in order, then `read_ahead` behind it; then what only
-//!    this provider holds; then the lowest groups.
+//!    this provider holds; then what follows `begin`, and round.
 //! 4. **Once.** No group is asked of two providers at a time, but of a second one when it is
 //!    wanted by a reader, or nothing else is left to ask, and the first would take twice as long
 //!    and half a second more. That is done for `max_excess` groups in one download. What came from

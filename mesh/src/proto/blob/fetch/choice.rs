@@ -113,12 +113,16 @@ impl Fetch {
             }
         }
         let others = self.held_by_others(peer);
-        let rare = self.free(peer, whole.clone(), &[&asked, &others], len);
-        if !rare.is_empty() {
-            return rare;
+        let begin = self.config.begin % whole.end;
+        for not in [&[&asked, &others][..], &[&asked][..]] {
+            for part in [begin..whole.end, 0..begin] {
+                let free = self.free(peer, part, not, len);
+                if !free.is_empty() {
+                    return free;
+                }
+            }
         }
-        let free = self.free(peer, whole.clone(), &[&asked], len);
-        if free.is_empty() { self.double(peer, &whole, len) } else { free }
+        self.double(peer, &whole, len)
     }
 
     /// What readers want below a group, oldest reader first.

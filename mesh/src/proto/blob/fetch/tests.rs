@@ -163,6 +163,22 @@ impl Fixture {
 // Rule 3.
 
 #[test]
+fn a_download_begins_where_it_is_told_and_goes_round() {
+    let config = Config { begin: 25, ..Config::default() };
+    let mut f = Fixture::proved(config, 10);
+    f.provider(2, 10);
+    let mut order = Vec::new();
+    for _ in 0..10 {
+        for (ask, groups) in f.asks(2) {
+            order.extend(groups.runs().to_vec());
+            groups.runs().iter().for_each(|run| f.verified(2, ask, run.clone()));
+        }
+    }
+    let order: Vec<u64> = order.into_iter().flatten().collect();
+    assert_eq!(order, [5, 6, 7, 8, 0, 1, 2, 3, 4], "9 proves the size");
+}
+
+#[test]
 fn a_wanted_range_comes_first_and_in_order_then_what_lies_behind_it() {
     let config = Config { read_ahead: 4, ..Config::default() };
     let mut f = Fixture::proved(config, 1000);

@@ -40,6 +40,10 @@ pub struct Config {
     pub max_excess: u64,
     /// Groups behind a wanted range that are wanted next.
     pub read_ahead: u64,
+    /// The group to begin with, counted round if there are fewer. Nodes that fetch the same blob at
+    /// once and begin at different places soon have different parts to give to each other, and
+    /// need their common source for about one copy, not one each.
+    pub begin: u64,
     /// Ranges wanted at a time.
     pub max_wants: usize,
     /// Time between two reviews that let a much slower provider make room for another.
@@ -72,6 +76,7 @@ impl Default for Config {
             max_false_claims: 3,
             max_excess: 256,
             read_ahead: 64,
+            begin: 0,
             max_wants: 16,
             review: Duration::from_secs(10),
             enough_peers: 3,
