@@ -5,11 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use aether_core::Genesis;
 use libp2p::Multiaddr;
 
-use crate::proto::{budget, inbox, outbox, roster};
+use crate::proto::{access, budget, inbox, outbox, roster};
 
 /// Where a node lives: sensible settings for all of the rest.
 ///
-/// | | `Local` | `Lan` | `Internet` |
+/// | | `Local` | `Lan` | `Internet`, `Closed` |
 /// |---|---|---|---|
 /// | listens on | loopback, free ports | all interfaces, free ports | all interfaces, port 4001 |
 /// | QUIC, TCP | yes | yes | yes |
@@ -17,6 +17,9 @@ use crate::proto::{budget, inbox, outbox, roster};
 /// | DCUtR, AutoNAT v2, UPnP | no | no | yes |
 /// | gossip heartbeat | 200 ms | 700 ms | 1 s |
 /// | private addresses | used | used | not told to others |
+///
+/// Whether a mesh is closed is said by its genesis, and any preset will do for it. `Closed` is
+/// `Internet` for who wants to be sure: the node doesn't start in an open mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
@@ -26,6 +29,20 @@ pub enum Preset {
     Lan,
     /// The open Internet.
     Internet,
+    /// The open Internet, and a closed mesh.
+    Closed,
+}
+
+impl Preset {
+    /// Whether NAT and strangers are to be expected.
+    pub(crate) fn is_internet(self) -> bool {
+        matches!(self, Self::Internet | Self::Closed)
+    }
+
+    /// Whether an open mesh is refused.
+    pub(crate) fn needs_closed(self) -> bool {
+        self == Self::Closed
+    }
 }
 
 /// What a node does for others beside taking part.
@@ -129,6 +146,8 @@ pub struct Config {
     pub inbox: inbox::Config,
     /// How members are watched.
     pub roster: roster::Config,
+    /// How often access is talked about, in a closed mesh.
+    pub access: access::Config,
     /// Link protocol versions that the node speaks, newest first.
     pub(crate) link_versions: Vec<u32>,
 }
@@ -136,11 +155,11 @@ pub struct Config {
 impl Config {
     /// The settings of a preset, in the open mesh named `aether`.
     pub fn new(preset: Preset) -> Self {
-        let genesis = Genesis::open("aether").expect("the name is within its bounds");
+        let genesis = crate::access::unnamed();
         let listen: &[&str] = match preset {
             Preset::Local => &["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"],
             Preset::Lan => &["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"],
-            Preset::Internet => &[
+            Preset::Internet | Preset::Closed => &[
                 "/ip4/0.0.0.0/udp/4001/quic-v1",
                 "/ip4/0.0.0.0/tcp/4001",
                 "/ip6/::/udp/4001/quic-v1",
@@ -171,6 +190,7 @@ impl Config {
             outbox: outbox::Config::default(),
             inbox: inbox::Config::default(),
             roster: roster::Config::default(),
+            access: access::Config::default(),
             link_versions: vec![1],
         }
     }
@@ -180,7 +200,7 @@ impl Config {
         match self.preset {
             Preset::Local => Duration::from_secs(3600),
             Preset::Lan => Duration::from_secs(300),
-            Preset::Internet => Duration::from_secs(120),
+            Preset::Internet | Preset::Closed => Duration::from_secs(120),
         }
     }
 

@@ -34,6 +34,7 @@
 //! - [`Member`], [`MemberEvents`]: who is there.
 //! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
 //! - [`identity`]: key files.
+//! - [`access`]: closed meshes, where only members connect.
 //! - [`proto`]: the protocols themselves, pure; what is on the wire is written there.
 //!
 //! What is on the wire: libp2p's own protocols, gossipsub among them; Aether's signed
@@ -47,6 +48,8 @@
 
 pub mod proto;
 
+#[cfg(feature = "net")]
+pub mod access;
 #[cfg(feature = "net")]
 mod behaviour;
 #[cfg(feature = "net")]
@@ -84,7 +87,7 @@ pub use self::{
     members::{Member, MemberEvent, MemberEvents},
     metrics::MetricsRegistry,
     network::{Connection, Direction, NetworkStatus},
-    node::{Builder, Closed, Node, SpawnError},
+    node::{AccessError, Builder, Closed, Node, SpawnError},
     streams::{AcceptError, Incoming, MAX_STREAM_NAME, OpenError, Stream},
     topic::{
         Event, MAX_MESSAGE, MAX_TOPIC_NAME, Message, PublishError, Receipt, Subscription, Topic,

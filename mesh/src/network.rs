@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::status::{Connection, Direction, NetworkStatus};
 use crate::{
+    access::{AccessEvent, Door},
     behaviour::Behaviour,
     clock::Clock,
     config::{Config, Preset},
@@ -98,6 +99,11 @@ pub(crate) enum Command {
     },
     Dial {
         address: Multiaddr,
+    },
+    /// Closes all connections to a peer that may not be here.
+    Cut {
+        peer: PublicKey,
+        why: String,
     },
     AcceptStreams {
         protocol: StreamProtocol,
@@ -172,6 +178,9 @@ pub(crate) struct Network {
     /// What must reach a driver though its queue is full.
     topics_backlog: VecDeque<TopicsEvent>,
     roster_backlog: VecDeque<RosterEvent>,
+    /// In a closed mesh: who guards it, and what it must be told still.
+    guard: Option<Guard>,
+    access_backlog: VecDeque<AccessEvent>,
     /// Listeners through relays; a handful.
     relays: Vec<(ListenerId, Multiaddr)>,
     relays_due: Vec<Multiaddr>,
@@ -212,7 +221,7 @@ impl Network {
             target: config.limits.target_peers,
             max_wait: match config.preset {
                 Preset::Local => Duration::from_secs(5),
-                Preset::Lan | Preset::Internet => Duration::from_secs(60),
+                Preset::Lan | Preset::Internet | Preset::Closed => Duration::from_secs(60),
             },
             ..discovery::dialer::Config::default()
         };
@@ -237,6 +246,8 @@ impl Network {
             to_roster,
             topics_backlog: VecDeque::new(),
             roster_backlog: VecDeque::new(),
+            guard: parts.guard,
+            access_backlog: VecDeque::new(),
             relays: Vec::new(),
             relays_due: config.relays.clone(),
             requests: BTreeSet::new(),
@@ -253,6 +264,7 @@ impl Network {
         self.begin();
         let mut batch = Vec::new();
         let (to_topics, to_roster) = (self.to_topics.clone(), self.to_roster.clone());
+        let to_access = self.guard.as_ref().map(|guard| guard.told.clone());
         let mut aside = std::pin::pin!(tokio::task::yield_now());
         loop {
             let wake = self.budget.poll_timeout().into_iter().chain([self.next_tick]).min();
@@ -282,6 +294,13 @@ impl Network {
                 }
                 Ok(permit) = to_roster.reserve(), if !self.roster_backlog.is_empty() => {
                     if let Some(event) = self.roster_backlog.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                Some(Ok(permit)) = async { Some(to_access.as_ref()?.reserve().await) },
+                    if !self.access_backlog.is_empty() =>
+                {
+                    if let Some(event) = self.access_backlog.pop_front() {
                         permit.send(event);
                     }
                 }
@@ -328,6 +347,11 @@ impl Network {
             Command::Dial { address } => {
                 self.dialer.seed(address);
                 self.dial();
+            }
+            Command::Cut { peer, why } => {
+                let peer = peer_id(&peer);
+                tracing::info!(%peer, why, "cut off");
+                let _ = self.swarm.disconnect_peer_id(peer);
             }
             Command::AcceptStreams { protocol, name, queue, reply } => {
                 let streams = &mut self.swarm.behaviour_mut().streams;
@@ -487,6 +511,18 @@ impl Network {
         }
     }
 
+    /// For what must arrive; nothing in an open mesh.
+    fn tell_access(&mut self, event: AccessEvent) {
+        let Some(guard) = &self.guard else { return };
+        self.access_backlog.push_back(event);
+        while let Some(event) = self.access_backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = guard.told.try_send(event) {
+                self.access_backlog.push_front(event);
+                return;
+            }
+        }
+    }
+
     /// Tells the roster what to write on our card.
     fn announce(&mut self) {
         let addresses = self.own_addresses();
@@ -515,7 +551,7 @@ impl Network {
         let least = match self.config.preset {
             Preset::Local => Reach::Machine,
             Preset::Lan => Reach::Local,
-            Preset::Internet => Reach::Global,
+            Preset::Internet | Preset::Closed => Reach::Global,
         };
         discovery::reach(address) >= least
     }
@@ -564,7 +600,15 @@ pub(crate) struct Parts {
     pub(crate) libp2p_metrics: libp2p::metrics::Metrics,
     pub(crate) book: Book,
     pub(crate) dns: Option<Dns>,
+    pub(crate) guard: Option<Guard>,
     pub(crate) seed: u64,
+}
+
+/// What stands between a closed mesh and the rest.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) door: Door,
+    pub(crate) told: mpsc::Sender<AccessEvent>,
 }
 
 /// The message id that gossipsub was given by [`crate::gossip`].

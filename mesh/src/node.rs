@@ -1,5 +1,7 @@
 //! The node: what a program embeds.
 
+mod closed;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -24,7 +26,10 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+pub use self::closed::AccessError;
+use self::closed::{Gate, Guarded};
 use crate::{
+    access::{self, Access, Door, EnterError, TokenError},
     behaviour::Behaviour,
     clock::{Clock, wall_millis},
     config::{Config, Preset, Roles},
@@ -64,6 +69,8 @@ struct Inner {
     topics: mpsc::Sender<topics::Request>,
     members: mpsc::Sender<members::Request>,
     member_events: broadcast::Sender<MemberEvent>,
+    /// In a closed mesh: its guard.
+    gate: Option<Gate>,
     clock: Clock,
     drivers: Mutex<Option<Drivers>>,
 }
@@ -72,6 +79,7 @@ struct Drivers {
     network: JoinHandle<()>,
     topics: JoinHandle<()>,
     members: JoinHandle<()>,
+    access: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -89,7 +97,7 @@ impl Node {
 
     /// Changes settings before the start.
     pub fn builder(preset: Preset) -> Builder {
-        Builder { config: Ok(Config::new(preset)), key: None }
+        Builder::from_config(Config::new(preset))
     }
 
     /// The node's name: libp2p's peer id of its key.
@@ -225,6 +233,9 @@ impl Node {
         }
         // The network is gone, so the others end; a panic in one of them was logged by tokio.
         let _ = tokio::join!(drivers.network, drivers.topics, drivers.members);
+        if let Some(access) = drivers.access {
+            let _ = access.await;
+        }
     }
 
     pub(crate) fn topics(&self) -> &mpsc::Sender<topics::Request> {
@@ -256,6 +267,12 @@ pub enum SpawnError {
     /// No identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// An invite that isn't one.
+    #[error(transparent)]
+    Token(TokenError),
+    /// The mesh is closed, and the node isn't let in.
+    #[error(transparent)]
+    Access(#[from] EnterError),
     /// The data folder can't be used.
     #[error("can't use the data folder {}", path.display())]
     Store {
@@ -282,12 +299,13 @@ pub enum SpawnError {
 pub struct Builder {
     config: Result<Config, SpawnError>,
     key: Option<SecretKey>,
+    given: access::Given,
 }
 
 impl Builder {
     /// Starts from settings that were put together otherwise.
     pub fn from_config(config: Config) -> Self {
-        Self { config: Ok(config), key: None }
+        Self { config: Ok(config), key: None, given: access::Given::default() }
     }
 
     fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), SpawnError>) -> Self {
@@ -394,18 +412,19 @@ impl Builder {
 
     /// Starts the node. When this returns it listens.
     pub async fn spawn(self) -> Result<Node, SpawnError> {
-        let config = self.config?;
+        let mut config = self.config?;
         config.check().map_err(SpawnError::Config)?;
         let key = match (self.key, &config.data) {
             (Some(key), _) => key,
             (None, Some(data)) => identity::load_or_create(&data.join("identity.key"))?,
             (None, None) => identity::generate()?,
         };
+        let entry = access::enter(&mut config, self.given, &key)?;
         let storage = config.clone();
         let (store, life) = tokio::task::spawn_blocking(move || open_store(&storage))
             .await
             .map_err(std::io::Error::other)??;
-        start(config, key, store, life).await
+        start(config, key, entry, store, life).await
     }
 }
 
@@ -440,22 +459,27 @@ fn open_store(config: &Config) -> Result<(Store, u64), SpawnError> {
 fn start(
     config: Config,
     key: SecretKey,
+    entry: Option<access::Entry>,
     store: Store,
     life: u64,
 ) -> BoxFuture<'static, Result<Node, SpawnError>> {
-    Box::pin(start_here(config, key, store, life))
+    Box::pin(start_here(config, key, entry, store, life))
 }
 
 /// Sets up all that can fail, then runs the drivers.
 async fn start_here(
     config: Config,
     key: SecretKey,
+    entry: Option<access::Entry>,
     store: Store,
     life: u64,
 ) -> Result<Node, SpawnError> {
     let clock = Clock::start();
     let mut registry = Registry::default();
-    let mut swarm = build_swarm(&config, &key, &mut registry)?;
+    let guarded = entry.map(|entry| guard(entry, &config, &key, &store, clock)).transpose()?;
+    let (guarded, guard) = guarded.unzip();
+    let door = guard.as_ref().map(|guard: &network::Guard| guard.door.clone());
+    let mut swarm = build_swarm(&config, &key, door, &mut registry)?;
     let metrics = Metrics::new(&mut registry);
     let libp2p_metrics = metrics::libp2p(&mut registry);
     listen(&mut swarm, &config.listen).await?;
@@ -464,19 +488,43 @@ async fn start_here(
         path: config.data.clone().unwrap_or_default(),
         source: error.into(),
     })?;
-    let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, seed: seed() };
-    Ok(run(config, key, life, swarm, parts, registry))
+    let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, guard, seed: seed() };
+    Ok(run(config, key, life, swarm, parts, guarded, registry))
+}
+
+/// Sets up what guards a node of a closed mesh.
+fn guard(
+    entry: access::Entry,
+    config: &Config,
+    key: &SecretKey,
+    store: &Store,
+    clock: Clock,
+) -> Result<(Guarded, network::Guard), SpawnError> {
+    let data = config.data.as_deref();
+    let opened = access::open(entry, &config.access, key, store, data, clock);
+    let (keeper, door, memory) = opened.map_err(|error| match error {
+        access::OpenError::Refused(refusal) => EnterError::Refused(refusal).into(),
+        access::OpenError::File(error) => EnterError::File(error).into(),
+        access::OpenError::Store(error) => SpawnError::Store {
+            path: config.data.clone().unwrap_or_default(),
+            source: error.into(),
+        },
+    })?;
+    let (tell, told) = mpsc::channel(512);
+    let guard = network::Guard { door: door.clone(), told: tell };
+    Ok((Guarded { keeper, door, memory, told }, guard))
 }
 
 fn build_swarm(
     config: &Config,
     key: &SecretKey,
+    door: Option<Door>,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, SpawnError> {
     let keypair = identity::keypair(key);
     let local = keypair.public().to_peer_id();
     let (relay_transport, relay_client) = relay::client::new(local);
-    let transport = transport::build(&keypair, relay_transport, registry)?;
+    let transport = transport::build(&keypair, relay_transport, door, registry)?;
     let behaviour = Behaviour::new(config, &keypair, relay_client, registry)?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout())
@@ -506,6 +554,7 @@ fn run(
     life: u64,
     swarm: Swarm<Behaviour>,
     parts: network::Parts,
+    guarded: Option<Guarded>,
     registry: Registry,
 ) -> Node {
     let (clock, metrics) = (parts.clock, parts.metrics.clone());
@@ -533,16 +582,18 @@ fn run(
     let members = Members {
         roster: Roster::new(config.roster.clone(), mesh, key.clone(), life, profile, seed()),
         clock,
-        metrics,
+        metrics: metrics.clone(),
         network: network_tx.clone(),
         events: member_events.clone(),
     };
+    let (gate, access) = guarded.map(|guarded| keep(guarded, clock, metrics, &network_tx)).unzip();
     let span = |driver| tracing::info_span!("node", peer = %local, driver);
     #[expect(clippy::disallowed_methods, reason = "shutdown joins them; they end with the handles")]
     let drivers = Drivers {
         network: tokio::spawn(network.run(network_rx).instrument(span("network"))),
         topics: tokio::spawn(topics.run(topics_rx, topics_events).instrument(span("topics"))),
         members: tokio::spawn(members.run(members_rx, members_told).instrument(span("members"))),
+        access: access.map(|access| tokio::spawn(access.instrument(span("access")))),
     };
     tracing::info!(peer = %local, mesh = %mesh.short(), "node started");
     let inner = Inner {
@@ -553,10 +604,25 @@ fn run(
         topics: topics_tx,
         members: members_tx,
         member_events,
+        gate,
         clock,
         drivers: Mutex::new(Some(drivers)),
     };
     Node { inner: Arc::new(inner) }
+}
+
+/// The access driver, and the gate that talks to it.
+fn keep(
+    guarded: Guarded,
+    clock: Clock,
+    metrics: Metrics,
+    network: &mpsc::Sender<Command>,
+) -> (Gate, impl Future<Output = ()> + use<>) {
+    let Guarded { keeper, door, memory, told } = guarded;
+    let (requests, asked) = mpsc::channel(16);
+    let gate = Gate { door: door.clone(), requests };
+    let access = Access { keeper, door, memory, clock, metrics, network: network.clone() };
+    (gate, access.run(asked, told))
 }
 
 /// libp2p's TCP listeners share a port with whoever listens there already (`SO_REUSEPORT`, for hole

@@ -301,7 +301,7 @@ impl Topics {
                 Frame::Have(have) => {
                     self.drive_inbox(inbox::Input::Have { from, have, wall: wall_millis() });
                 }
-                Frame::Roster(_) => {}
+                Frame::Roster(_) | Frame::Access(_) => {}
             },
             TopicsEvent::Neighbour { topic, peer } => {
                 self.drive_inbox(inbox::Input::Neighbour { topic, peer });

@@ -117,7 +117,7 @@ impl Network {
 
     pub(super) fn on_listening(&mut self, address: Multiaddr) {
         tracing::info!(%address, "listening");
-        if self.config.preset != Preset::Internet && self.is_useful(&address) {
+        if !self.config.preset.is_internet() && self.is_useful(&address) {
             // Without NAT in between, what we listen on is what others reach us at.
             self.swarm.add_external_address(address);
         }
@@ -147,6 +147,7 @@ impl Network {
         });
         state.connections.insert(id, link);
         self.dialer.connected(peer);
+        self.tell_access(AccessEvent::Connected { peer: key });
     }
 
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId) {
@@ -158,6 +159,7 @@ impl Network {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.dialer.disconnected(peer);
         let key = state.key;
+        self.tell_access(AccessEvent::Disconnected { peer: key });
         self.tell_topics(TopicsEvent::Left { peer: key });
         for topic in state.topics {
             let count = self.readers(&topic);
@@ -217,6 +219,7 @@ impl Network {
         }
         if newly {
             self.tell_roster(RosterEvent::Connected { peer: key });
+            self.tell_access(AccessEvent::Linked { peer: key });
             for topic in topics {
                 self.tell_topics(TopicsEvent::Neighbour { topic, peer: key });
             }
@@ -335,6 +338,13 @@ impl Network {
                 let event = RosterEvent::Message { from, message };
                 if self.to_roster.try_send(event).is_err() {
                     self.metrics.drop_for("roster_queue");
+                }
+            }
+            Ok(Frame::Access(message)) => {
+                let event = AccessEvent::Message { from, message };
+                let told = self.guard.as_ref().map(|guard| guard.told.try_send(event));
+                if told.is_some_and(|told| told.is_err()) {
+                    self.metrics.drop_for("access_queue");
                 }
             }
             Ok(frame) => {

@@ -10,6 +10,7 @@
 //! | 1 | [`Want`] | send me these envelopes |
 //! | 2 | [`Have`] | envelopes that you wanted |
 //! | 3 | roster | see [`roster::Message`] |
+//! | 5 | access | see [`access::Message`] |
 
 use aether_core::{
     Hash, PublicKey,
@@ -17,7 +18,7 @@ use aether_core::{
 };
 use minicbor::{Decode, Encode, bytes::ByteArray, bytes::ByteVec};
 
-use super::{envelope::TopicId, roster};
+use super::{access, envelope::TopicId, roster};
 
 /// Largest frame, in bytes. The transport refuses a larger one before it allocates.
 pub const MAX_FRAME: usize = 256 * 1024;
@@ -36,6 +37,8 @@ pub enum Frame {
     Have(Have),
     /// Who is alive.
     Roster(roster::Message),
+    /// Who may be here.
+    Access(access::Message),
 }
 
 /// How far the sender has each stream of a topic.
@@ -144,6 +147,7 @@ impl Frame {
             Self::Want(want) => to_cbor(&(1u64, WantBody::from(want))),
             Self::Have(have) => to_cbor(&(2u64, HaveBody::from(have))),
             Self::Roster(message) => to_cbor(&(3u64, message)),
+            Self::Access(message) => to_cbor(&(5u64, message)),
         }
     }
 
@@ -161,6 +165,10 @@ impl Frame {
             1 => Self::Want(from_cbor::<WantBody>(body)?.into()),
             2 => Self::Have(from_cbor::<HaveBody>(body)?.into()),
             3 => Self::Roster(from_cbor(body)?),
+            5 => match access::Message::decode(body)? {
+                Some(message) => Self::Access(message),
+                None => return Err(FrameError::UnknownKind { kind }),
+            },
             kind => return Err(FrameError::UnknownKind { kind }),
         };
         match &frame {
@@ -261,6 +269,8 @@ mod tests {
             Frame::Want(Want { topic: topic(), author, incarnation: 5, numbers: vec![6, 8] }),
             Frame::Have(Have { topic: topic(), envelopes: vec![b"one".to_vec(), vec![]] }),
             Frame::Roster(roster::Message::Ping { number: 3, updates: vec![] }),
+            Frame::Access(access::Message::Ask),
+            Frame::Access(access::Message::Want { held: vec![7; 32].into() }),
         ]
     }
 

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod closed;
 mod discovery;
 mod hostile;
 mod names;

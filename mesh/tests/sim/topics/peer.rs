@@ -218,7 +218,7 @@ impl Peer {
             Ok(Frame::Tips(tips)) => inbox::Input::Tips { from, tips },
             Ok(Frame::Want(want)) => inbox::Input::Want { from, want },
             Ok(Frame::Have(have)) => inbox::Input::Have { from, have, wall: self.wall },
-            Ok(Frame::Roster(_)) | Err(FrameError::UnknownKind { .. }) => return,
+            Ok(Frame::Roster(_) | Frame::Access(_)) | Err(FrameError::UnknownKind { .. }) => return,
             Err(_) => return self.fault(from, Fault::Malformed),
         };
         let asked = self.inbox.stats().asked;
