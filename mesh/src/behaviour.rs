@@ -17,11 +17,7 @@ use libp2p::{
 };
 use prometheus_client::registry::Registry;
 
-use crate::{
-    config::{Config, Preset},
-    discovery::mdns::MeshMdns,
-    gossip, link, streams,
-};
+use crate::{config::Config, discovery::mdns::MeshMdns, gossip, link, streams};
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -71,7 +67,7 @@ impl Behaviour {
     ) -> Result<Self, io::Error> {
         let local = key.public().to_peer_id();
         let mesh = config.genesis.mesh_id();
-        let internet = config.preset == Preset::Internet;
+        let internet = config.preset.is_internet();
         let mdns = config.mdns.then(|| MeshMdns::new(&mesh, local)).transpose()?;
         Ok(Self {
             limits: connection_limits::Behaviour::new(limits(config)),

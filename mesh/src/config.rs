@@ -7,13 +7,13 @@ use libp2p::Multiaddr;
 
 use crate::{
     blobs,
-    proto::{budget, inbox, outbox, roster},
+    proto::{access, budget, inbox, outbox, roster},
     services,
 };
 
 /// Where a node lives: sensible settings for all of the rest.
 ///
-/// | | `Local` | `Lan` | `Internet` |
+/// | | `Local` | `Lan` | `Internet`, `Closed` |
 /// |---|---|---|---|
 /// | listens on | loopback, free ports | all interfaces, free ports | all interfaces, port 4001 |
 /// | QUIC, TCP | yes | yes | yes |
@@ -21,6 +21,9 @@ use crate::{
 /// | DCUtR, AutoNAT v2, UPnP | no | no | yes |
 /// | gossip heartbeat | 200 ms | 700 ms | 1 s |
 /// | private addresses | used | used | not told to others |
+///
+/// Whether a mesh is closed is said by its genesis, and any preset will do for it. `Closed` is
+/// `Internet` for who wants to be sure: the node doesn't start in an open mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Preset {
@@ -30,6 +33,20 @@ pub enum Preset {
     Lan,
     /// The open Internet.
     Internet,
+    /// The open Internet, and a closed mesh.
+    Closed,
+}
+
+impl Preset {
+    /// Whether NAT and strangers are to be expected.
+    pub(crate) fn is_internet(self) -> bool {
+        matches!(self, Self::Internet | Self::Closed)
+    }
+
+    /// Whether an open mesh is refused.
+    pub(crate) fn needs_closed(self) -> bool {
+        self == Self::Closed
+    }
 }
 
 /// What a node does for others beside taking part.
@@ -137,6 +154,8 @@ pub struct Config {
     pub services: services::Config,
     /// How blobs are kept, fetched and served.
     pub blobs: blobs::Config,
+    /// How often access is talked about, in a closed mesh.
+    pub access: access::Config,
     /// Link protocol versions that the node speaks, newest first.
     pub(crate) link_versions: Vec<u32>,
 }
@@ -144,11 +163,11 @@ pub struct Config {
 impl Config {
     /// The settings of a preset, in the open mesh named `aether`.
     pub fn new(preset: Preset) -> Self {
-        let genesis = Genesis::open("aether").expect("the name is within its bounds");
+        let genesis = crate::access::unnamed();
         let listen: &[&str] = match preset {
             Preset::Local => &["/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"],
             Preset::Lan => &["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"],
-            Preset::Internet => &[
+            Preset::Internet | Preset::Closed => &[
                 "/ip4/0.0.0.0/udp/4001/quic-v1",
                 "/ip4/0.0.0.0/tcp/4001",
                 "/ip6/::/udp/4001/quic-v1",
@@ -181,6 +200,7 @@ impl Config {
             roster: roster::Config::default(),
             services: services::Config::default(),
             blobs: blobs::Config::default(),
+            access: access::Config::default(),
             link_versions: vec![1],
         }
     }
@@ -190,7 +210,7 @@ impl Config {
         match self.preset {
             Preset::Local => Duration::from_secs(3600),
             Preset::Lan => Duration::from_secs(300),
-            Preset::Internet => Duration::from_secs(120),
+            Preset::Internet | Preset::Closed => Duration::from_secs(120),
         }
     }
 

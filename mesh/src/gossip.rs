@@ -52,7 +52,7 @@ pub(crate) fn behaviour(
         Preset::Lan => {
             Pace { heartbeat: 700, initial_delay: 100, history: (5, 3), backoff: (30, 5) }
         }
-        Preset::Internet => {
+        Preset::Internet | Preset::Closed => {
             Pace { heartbeat: 1000, initial_delay: 500, history: (5, 3), backoff: (60, 10) }
         }
     };
@@ -86,7 +86,7 @@ fn peer_score(preset: Preset) -> PeerScoreParams {
     let mut params = PeerScoreParams::default();
     params.ip_colocation_factor_whitelist.insert(Ipv4Addr::LOCALHOST.into());
     params.ip_colocation_factor_whitelist.insert(Ipv6Addr::LOCALHOST.into());
-    if preset != Preset::Internet {
+    if !preset.is_internet() {
         // Behind one address there may be a rack.
         params.ip_colocation_factor_weight = 0.0;
     }

@@ -37,6 +37,7 @@
 //! - [`Member`], [`MemberEvents`]: who is there.
 //! - [`NetworkStatus`] and [`MetricsRegistry`]: what is going on.
 //! - [`identity`]: key files.
+//! - [`access`]: closed meshes, where only members connect.
 //! - [`proto`]: the protocols themselves, pure; what is on the wire is written there.
 //!
 //! What is on the wire: libp2p's own protocols, gossipsub among them; Aether's signed
@@ -51,6 +52,8 @@
 
 pub mod proto;
 
+#[cfg(feature = "net")]
+pub mod access;
 #[cfg(feature = "net")]
 mod behaviour;
 #[cfg(feature = "net")]
@@ -95,7 +98,7 @@ pub use self::{
     members::{Member, MemberEvent, MemberEvents},
     metrics::MetricsRegistry,
     network::{Connection, Direction, NetworkStatus},
-    node::{Builder, Closed, Node, SpawnError},
+    node::{AccessError, Builder, Closed, Node, SpawnError},
     services::{
         Announced, Call, CallFailed, Calling, Client, Context, Failure, Items, Replies, ServeError,
         Service, Serving,

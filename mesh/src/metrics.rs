@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     pub(crate) unread: Counter,
     pub(crate) bans: Counter,
     pub(crate) slow_peers: Counter,
+    pub(crate) cut: Counter,
     pub(crate) refused: Family<Reason, Counter>,
     pub(crate) faults: Family<Reason, Counter>,
     pub(crate) over_budget: Family<Reason, Counter>,
@@ -66,7 +67,8 @@ pub(crate) struct Metrics {
 }
 
 pub(crate) const REFUSED: [&str; 5] = ["duplicate", "stale", "forged", "malformed", "newer"];
-pub(crate) const DROPPED: [&str; 7] = [
+pub(crate) const DROPPED: [&str; 8] = [
+    "access_queue",
     "blobs_queue",
     "gossip_queue",
     "link_queue",
@@ -94,6 +96,7 @@ impl Metrics {
                 .counter("messages_unread", "Messages dropped because a subscriber was slow"),
             bans: new.counter("bans", "Peers dropped for their faults"),
             slow_peers: new.counter("slow_peers", "Reports of peers that gossip too slowly"),
+            cut: new.counter("peers_cut", "Peers cut because they may not be in the mesh any more"),
             refused: new.family(
                 "envelopes_refused",
                 "Envelopes not delivered, by reason",

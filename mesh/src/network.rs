@@ -20,7 +20,7 @@ use std::{
 
 use aether_core::{MeshId, Protocol as _, PublicKey, Time};
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, future::OptionFuture};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm,
     core::transport::ListenerId,
@@ -35,6 +35,7 @@ pub(crate) use self::providers::ProviderKey;
 pub use self::status::{Connection, Direction, NetworkStatus};
 use self::{providers::Searches, tell::Teller};
 use crate::{
+    access::{AccessEvent, Door},
     behaviour::Behaviour,
     clock::Clock,
     config::{Config, Preset},
@@ -104,6 +105,11 @@ pub(crate) enum Command {
     },
     Dial {
         address: Multiaddr,
+    },
+    /// Closes all connections to a peer that may not be here.
+    Cut {
+        peer: PublicKey,
+        why: String,
     },
     AcceptStreams {
         protocol: StreamProtocol,
@@ -238,7 +244,11 @@ pub(crate) struct Network {
     to_roster: Teller<RosterEvent>,
     to_services: Teller<ServicesEvent>,
     to_blobs: Teller<BlobsEvent>,
+    /// In a closed mesh.
+    to_access: Option<Teller<AccessEvent>>,
     searches: Searches,
+    /// Who guards a closed mesh.
+    door: Option<Door>,
     /// Listeners through relays; a handful.
     relays: Vec<(ListenerId, Multiaddr)>,
     relays_due: Vec<Multiaddr>,
@@ -278,12 +288,13 @@ impl Network {
             target: config.limits.target_peers,
             max_wait: match config.preset {
                 Preset::Local => Duration::from_secs(5),
-                Preset::Lan | Preset::Internet => Duration::from_secs(60),
+                Preset::Lan | Preset::Internet | Preset::Closed => Duration::from_secs(60),
             },
             ..discovery::dialer::Config::default()
         };
         let dialer = Dialer::new(dialing, *swarm.local_peer_id(), parts.seed);
         let budget = Budget::new(config.limits.budget.clone());
+        let guard = parts.guard;
         Self {
             swarm,
             mesh,
@@ -303,7 +314,9 @@ impl Network {
             to_roster: Teller::new(others.roster),
             to_services: Teller::new(others.services),
             to_blobs: Teller::new(others.blobs),
+            to_access: guard.as_ref().map(|guard| Teller::new(guard.told.clone())),
             searches: Searches::default(),
+            door: guard.map(|guard| guard.door),
             relays: Vec::new(),
             relays_due: config.relays.clone(),
             requests: BTreeSet::new(),
@@ -344,6 +357,9 @@ impl Network {
                 () = self.to_topics.flush(), if self.to_topics.has_backlog() => {}
                 () = self.to_roster.flush(), if self.to_roster.has_backlog() => {}
                 () = self.to_services.flush(), if self.to_services.has_backlog() => {}
+                () = self.to_blobs.flush(), if self.to_blobs.has_backlog() => {}
+                Some(()) = OptionFuture::from(self.to_access.as_mut().map(Teller::flush)),
+                    if self.to_access.as_ref().is_some_and(Teller::has_backlog) => {}
                 () = self.clock.sleep_until(wake) => self.on_tick(),
             }
             if self.is_drained() {
@@ -387,6 +403,11 @@ impl Network {
             Command::Dial { address } => {
                 self.dialer.seed(address);
                 self.dial();
+            }
+            Command::Cut { peer, why } => {
+                let peer = peer_id(&peer);
+                tracing::info!(%peer, why, "cut off");
+                let _ = self.swarm.disconnect_peer_id(peer);
             }
             Command::AcceptStreams { protocol, name, queue, reply } => {
                 let streams = &mut self.swarm.behaviour_mut().streams;
@@ -527,6 +548,13 @@ impl Network {
         }
     }
 
+    /// For what must arrive; nothing in an open mesh.
+    fn tell_access(&mut self, event: AccessEvent) {
+        if let Some(access) = &mut self.to_access {
+            access.tell(event);
+        }
+    }
+
     /// Tells the roster what to write on our card.
     fn announce(&mut self) {
         let addresses = self.own_addresses();
@@ -555,7 +583,7 @@ impl Network {
         let least = match self.config.preset {
             Preset::Local => Reach::Machine,
             Preset::Lan => Reach::Local,
-            Preset::Internet => Reach::Global,
+            Preset::Internet | Preset::Closed => Reach::Global,
         };
         discovery::reach(address) >= least
     }
@@ -604,7 +632,15 @@ pub(crate) struct Parts {
     pub(crate) libp2p_metrics: libp2p::metrics::Metrics,
     pub(crate) book: Book,
     pub(crate) dns: Option<Dns>,
+    pub(crate) guard: Option<Guard>,
     pub(crate) seed: u64,
+}
+
+/// What stands between a closed mesh and the rest.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) door: Door,
+    pub(crate) told: mpsc::Sender<AccessEvent>,
 }
 
 /// The message id that gossipsub was given by [`crate::gossip`].

@@ -1,5 +1,7 @@
 //! The node: what a program embeds.
 
+mod closed;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -24,7 +26,10 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
+pub use self::closed::AccessError;
+use self::closed::{Gate, Guarded};
 use crate::{
+    access::{self, Access, Door, EnterError, TokenError},
     behaviour::Behaviour,
     blobs::{self, BlobStore, Blobs},
     clock::{Clock, wall_millis},
@@ -33,7 +38,7 @@ use crate::{
     identity::{self, IdentityError, peer_id},
     members::{self, Member, MemberEvent, MemberEvents, Members},
     metrics::{self, Metrics, MetricsRegistry},
-    network::{self, Command, Network, NetworkStatus},
+    network::{self, BlobsEvent, Command, Network, NetworkStatus, ServicesEvent},
     proto::roster::{Profile, Roster},
     services::{self, Announced, Client, ServeError, Service, Services, Serving},
     streams::{self, AcceptError, Incoming, OpenError, Stream},
@@ -69,16 +74,11 @@ struct Inner {
     blobs: mpsc::Sender<blobs::Request>,
     blob_store: BlobStore,
     member_events: broadcast::Sender<MemberEvent>,
+    /// In a closed mesh: its guard.
+    gate: Option<Gate>,
     clock: Clock,
-    drivers: Mutex<Option<Drivers>>,
-}
-
-struct Drivers {
-    network: JoinHandle<()>,
-    topics: JoinHandle<()>,
-    members: JoinHandle<()>,
-    services: JoinHandle<()>,
-    blobs: JoinHandle<()>,
+    /// The drivers' tasks, until a shutdown takes them.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Node {
@@ -96,7 +96,7 @@ impl Node {
 
     /// Changes settings before the start.
     pub fn builder(preset: Preset) -> Builder {
-        Builder { config: Ok(Config::new(preset)), key: None }
+        Builder::from_config(Config::new(preset))
     }
 
     /// The node's name: libp2p's peer id of its key.
@@ -233,8 +233,11 @@ impl Node {
     /// if somebody reads it), the members are told farewell, connections are closed. Every call on
     /// any clone fails with [`Closed`] afterwards. The second call finds nothing to do.
     pub async fn shutdown(&self) {
-        let drivers = self.inner.drivers.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(drivers) = drivers else { return };
+        let tasks = &self.inner.tasks;
+        let tasks = std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        if tasks.is_empty() {
+            return;
+        }
         let (reply, drained) = oneshot::channel();
         if self.inner.services.send(services::Request::Stop { reply }).await.is_ok() {
             let _ = drained.await;
@@ -254,13 +257,9 @@ impl Node {
             let _ = stopped.await;
         }
         // The network is gone, so the others end; a panic in one of them was logged by tokio.
-        let _ = tokio::join!(
-            drivers.network,
-            drivers.topics,
-            drivers.members,
-            drivers.services,
-            drivers.blobs
-        );
+        for task in tasks {
+            let _ = task.await;
+        }
     }
 
     pub(crate) async fn open_client(&self, service: Arc<str>) -> Result<services::Queue, Closed> {
@@ -295,6 +294,12 @@ pub enum SpawnError {
     /// No identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// An invite that isn't one.
+    #[error(transparent)]
+    Token(TokenError),
+    /// The mesh is closed, and the node isn't let in.
+    #[error(transparent)]
+    Access(#[from] EnterError),
     /// The data folder can't be used.
     #[error("can't use the data folder {}", path.display())]
     Store {
@@ -321,12 +326,13 @@ pub enum SpawnError {
 pub struct Builder {
     config: Result<Config, SpawnError>,
     key: Option<SecretKey>,
+    given: access::Given,
 }
 
 impl Builder {
     /// Starts from settings that were put together otherwise.
     pub fn from_config(config: Config) -> Self {
-        Self { config: Ok(config), key: None }
+        Self { config: Ok(config), key: None, given: access::Given::default() }
     }
 
     fn change(mut self, change: impl FnOnce(&mut Config) -> Result<(), SpawnError>) -> Self {
@@ -433,17 +439,18 @@ impl Builder {
 
     /// Starts the node. When this returns it listens.
     pub async fn spawn(self) -> Result<Node, SpawnError> {
-        let config = self.config?;
+        let mut config = self.config?;
         config.check().map_err(SpawnError::Config)?;
         let key = match (self.key, &config.data) {
             (Some(key), _) => key,
             (None, Some(data)) => identity::load_or_create(&data.join("identity.key"))?,
             (None, None) => identity::generate()?,
         };
+        let entry = access::enter(&mut config, self.given, &key)?;
         let storage = config.clone();
         let opened = tokio::task::spawn_blocking(move || Opened::open(&storage));
         let opened = opened.await.map_err(std::io::Error::other)??;
-        start(config, key, opened).await
+        start(config, key, entry, opened).await
     }
 }
 
@@ -500,17 +507,26 @@ fn open_store(config: &Config) -> Result<(Store, u64), SpawnError> {
 fn start(
     config: Config,
     key: SecretKey,
+    entry: Option<access::Entry>,
     opened: Opened,
 ) -> BoxFuture<'static, Result<Node, SpawnError>> {
-    Box::pin(start_here(config, key, opened))
+    Box::pin(start_here(config, key, entry, opened))
 }
 
 /// Sets up all that can fail, then runs the drivers.
-async fn start_here(config: Config, key: SecretKey, opened: Opened) -> Result<Node, SpawnError> {
+async fn start_here(
+    config: Config,
+    key: SecretKey,
+    entry: Option<access::Entry>,
+    opened: Opened,
+) -> Result<Node, SpawnError> {
     let Opened { store, life, blobs } = opened;
     let clock = Clock::start();
     let mut registry = Registry::default();
-    let mut swarm = build_swarm(&config, &key, &mut registry)?;
+    let guarded = entry.map(|entry| guard(entry, &config, &key, &store, clock)).transpose()?;
+    let (guarded, guard) = guarded.unzip();
+    let door = guard.as_ref().map(|guard: &network::Guard| guard.door.clone());
+    let mut swarm = build_swarm(&config, &key, door, &mut registry)?;
     let metrics = Metrics::new(&mut registry);
     let libp2p_metrics = metrics::libp2p(&mut registry);
     listen(&mut swarm, &config.listen).await?;
@@ -519,19 +535,43 @@ async fn start_here(config: Config, key: SecretKey, opened: Opened) -> Result<No
         path: config.data.clone().unwrap_or_default(),
         source: error.into(),
     })?;
-    let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, seed: seed() };
-    Ok(run(config, key, (life, blobs), swarm, parts, registry))
+    let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, guard, seed: seed() };
+    Ok(run(config, key, (life, blobs), swarm, parts, guarded, registry))
+}
+
+/// Sets up what guards a node of a closed mesh.
+fn guard(
+    entry: access::Entry,
+    config: &Config,
+    key: &SecretKey,
+    store: &Store,
+    clock: Clock,
+) -> Result<(Guarded, network::Guard), SpawnError> {
+    let data = config.data.as_deref();
+    let opened = access::open(entry, &config.access, key, store, data, clock);
+    let (keeper, door, memory) = opened.map_err(|error| match error {
+        access::OpenError::Refused(refusal) => EnterError::Refused(refusal).into(),
+        access::OpenError::File(error) => EnterError::File(error).into(),
+        access::OpenError::Store(error) => SpawnError::Store {
+            path: config.data.clone().unwrap_or_default(),
+            source: error.into(),
+        },
+    })?;
+    let (tell, told) = mpsc::channel(512);
+    let guard = network::Guard { door: door.clone(), told: tell };
+    Ok((Guarded { keeper, door, memory, told }, guard))
 }
 
 fn build_swarm(
     config: &Config,
     key: &SecretKey,
+    door: Option<Door>,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, SpawnError> {
     let keypair = identity::keypair(key);
     let local = keypair.public().to_peer_id();
     let (relay_transport, relay_client) = relay::client::new(local);
-    let transport = transport::build(&keypair, relay_transport, registry)?;
+    let transport = transport::build(&keypair, relay_transport, door, registry)?;
     let behaviour = Behaviour::new(config, &keypair, relay_client, registry)?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout())
@@ -580,6 +620,7 @@ fn run(
     (life, blob_store): (u64, BlobStore),
     swarm: Swarm<Behaviour>,
     parts: network::Parts,
+    guarded: Option<Guarded>,
     mut registry: Registry,
 ) -> Node {
     let (clock, metrics) = (parts.clock, parts.metrics.clone());
@@ -590,7 +631,7 @@ fn run(
     let (services_tx, services_rx) = mpsc::channel(256);
     let (blobs_tx, blobs_rx) = mpsc::channel(256);
     let (others, told) = network::Others::new();
-    let (to_services, to_blobs) = (others.services.clone(), others.blobs.clone());
+    let to_others = (others.services.clone(), others.blobs.clone());
     let (member_events, _) = broadcast::channel(members::MAX_UNREAD);
 
     let common = Common {
@@ -604,29 +645,25 @@ fn run(
     };
     let network = Network::new(swarm, config.clone(), parts, others);
     let topics = Topics::new(&config, &common, metrics.clone());
-    let services = Services::new(config.services.clone(), common.clone(), &mut registry);
-    let blobs_config = config.blobs.clone();
-    let blobs = blobs::Driver::new(blobs_config, common.clone(), blob_store.clone(), &mut registry);
-    let members = Members {
-        roster: roster(&config, &common),
-        clock,
-        metrics,
-        network: network_tx.clone(),
-        events: member_events.clone(),
-        services: to_services,
-        blobs: to_blobs,
-    };
-    let span = |driver| tracing::info_span!("node", peer = %local, driver);
+    let services = Services::new(&config, common.clone(), &mut registry);
+    let blobs = blobs::Driver::new(&config, common.clone(), blob_store.clone(), &mut registry);
+    let members = members(&config, &common, &metrics, &member_events, to_others);
+    let (gate, access) = guarded.map(|guarded| keep(guarded, clock, metrics, &network_tx)).unzip();
+    let mut drivers: Vec<(&'static str, BoxFuture<'static, ()>)> = vec![
+        ("network", Box::pin(network.run(network_rx))),
+        ("topics", Box::pin(topics.run(topics_rx, told.topics))),
+        ("members", Box::pin(members.run(members_rx, told.roster))),
+        ("services", Box::pin(services.run(services_rx, told.services))),
+        ("blobs", Box::pin(blobs.run(blobs_rx, told.blobs))),
+    ];
+    if let Some(access) = access {
+        drivers.push(("access", Box::pin(access)));
+    }
     #[expect(clippy::disallowed_methods, reason = "shutdown joins them; they end with the handles")]
-    let drivers = Drivers {
-        network: tokio::spawn(network.run(network_rx).instrument(span("network"))),
-        topics: tokio::spawn(topics.run(topics_rx, told.topics).instrument(span("topics"))),
-        members: tokio::spawn(members.run(members_rx, told.roster).instrument(span("members"))),
-        services: tokio::spawn(
-            services.run(services_rx, told.services).instrument(span("services")),
-        ),
-        blobs: tokio::spawn(blobs.run(blobs_rx, told.blobs).instrument(span("blobs"))),
+    let spawn = |(name, driver): (&'static str, BoxFuture<'static, ()>)| {
+        tokio::spawn(driver.instrument(tracing::info_span!("node", peer = %local, driver = name)))
     };
+    let tasks = drivers.into_iter().map(spawn).collect();
     tracing::info!(peer = %local, mesh = %common.mesh.short(), "node started");
     let inner = Inner {
         key,
@@ -639,16 +676,46 @@ fn run(
         blobs: blobs_tx,
         blob_store,
         member_events,
+        gate,
         clock,
-        drivers: Mutex::new(Some(drivers)),
+        tasks: Mutex::new(tasks),
     };
     Node { inner: Arc::new(inner) }
 }
 
-fn roster(config: &Config, common: &Common) -> Roster {
+/// The roster driver of a node that knows nobody.
+fn members(
+    config: &Config,
+    common: &Common,
+    metrics: &Metrics,
+    events: &broadcast::Sender<MemberEvent>,
+    (services, blobs): (mpsc::Sender<ServicesEvent>, mpsc::Sender<BlobsEvent>),
+) -> Members {
     let profile = Profile { agent: config.agent.clone(), ..Profile::default() };
-    let key = common.key.clone();
-    Roster::new(config.roster.clone(), common.mesh, key, common.life, profile, common.seed())
+    let (roster, key) = (config.roster.clone(), common.key.clone());
+    Members {
+        roster: Roster::new(roster, common.mesh, key, common.life, profile, common.seed()),
+        clock: common.clock,
+        metrics: metrics.clone(),
+        network: common.network.clone(),
+        events: events.clone(),
+        services,
+        blobs,
+    }
+}
+
+/// The access driver, and the gate that talks to it.
+fn keep(
+    guarded: Guarded,
+    clock: Clock,
+    metrics: Metrics,
+    network: &mpsc::Sender<Command>,
+) -> (Gate, impl Future<Output = ()> + use<>) {
+    let Guarded { keeper, door, memory, told } = guarded;
+    let (requests, asked) = mpsc::channel(16);
+    let gate = Gate { door: door.clone(), requests };
+    let access = Access { keeper, door, memory, clock, metrics, network: network.clone() };
+    (gate, access.run(asked, told))
 }
 
 /// libp2p's TCP listeners share a port with whoever listens there already (`SO_REUSEPORT`, for hole

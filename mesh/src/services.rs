@@ -209,7 +209,8 @@ fn provider_key(service: &str) -> ProviderKey {
 }
 
 impl Services {
-    pub(crate) fn new(config: Config, common: Common, registry: &mut Registry) -> Self {
+    pub(crate) fn new(config: &crate::Config, common: Common, registry: &mut Registry) -> Self {
+        let config = config.services.clone();
         let (mesh, key) = (common.mesh, common.key.clone());
         let me = peer_id(&key.public());
         let seed = common.seed();

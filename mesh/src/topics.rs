@@ -295,7 +295,7 @@ impl Topics {
                 Frame::Have(have) => {
                     self.drive_inbox(inbox::Input::Have { from, have, wall: wall_millis() });
                 }
-                Frame::Roster(_) | Frame::Services(_) | Frame::Blobs(_) => {}
+                Frame::Roster(_) | Frame::Services(_) | Frame::Access(_) | Frame::Blobs(_) => {}
             },
             TopicsEvent::Neighbour { topic, peer } => {
                 self.drive_inbox(inbox::Input::Neighbour { topic, peer });

@@ -5,8 +5,8 @@
 //!
 //! By hand, and not by libp2p's builder, because what happens between authentication and the first
 //! protocol is ours to extend: after [`authenticate`](libp2p::core::transport::upgrade::Builder)
-//! a stream knows its peer, and a further step of the upgrade (`apply` for streams, `and_then` for
-//! QUIC) can let the peer in or not, before any protocol sees it.
+//! a connection knows its peer. In a closed mesh the [exchange] of capabilities follows, on whatever
+//! transport, and lets the peer in or not before any protocol sees it.
 
 use std::{io, time::Duration};
 
@@ -20,6 +20,8 @@ use libp2p::{
 };
 use prometheus_client::registry::Registry;
 
+use crate::access::{Door, exchange};
+
 /// How long a connection may take to be usable.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,6 +31,7 @@ const MAX_STREAMS: usize = 256;
 pub(crate) fn build(
     key: &identity::Keypair,
     relay: relay::client::Transport,
+    door: Option<Door>,
     registry: &mut Registry,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, io::Error> {
     let noise = noise::Config::new(key).map_err(io::Error::other)?;
@@ -60,6 +63,12 @@ pub(crate) fn build(
             futures::future::Either::Right(direct) => direct,
         })
         .boxed();
+    let all = match door {
+        None => all,
+        Some(door) => {
+            all.and_then(move |(peer, muxer), point| exchange(door, peer, muxer, point)).boxed()
+        }
+    };
     let counted = libp2p::metrics::BandwidthTransport::new(all, registry);
     Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
 }

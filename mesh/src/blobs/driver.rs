@@ -106,13 +106,14 @@ fn provider_key(id: &BlobId) -> ProviderKey {
 
 impl Driver {
     pub(crate) fn new(
-        config: Config,
+        config: &crate::Config,
         common: Common,
         store: BlobStore,
         registry: &mut Registry,
     ) -> Self {
         let name = format!("/aether/{}/blob/1", common.mesh.short());
         let me = common.key.public();
+        let config = config.blobs.clone();
         Self {
             metrics: Metrics::new(registry),
             protocol: StreamProtocol::try_from_owned(name).expect("begins with a slash"),

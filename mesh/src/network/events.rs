@@ -127,7 +127,7 @@ impl Network {
 
     pub(super) fn on_listening(&mut self, address: Multiaddr) {
         tracing::info!(%address, "listening");
-        if self.config.preset != Preset::Internet && self.is_useful(&address) {
+        if !self.config.preset.is_internet() && self.is_useful(&address) {
             // Without NAT in between, what we listen on is what others reach us at.
             self.swarm.add_external_address(address);
         }
@@ -157,6 +157,7 @@ impl Network {
         });
         state.connections.insert(id, link);
         self.dialer.connected(peer);
+        self.tell_access(AccessEvent::Connected { peer: key });
     }
 
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId) {
@@ -168,6 +169,7 @@ impl Network {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.dialer.disconnected(peer);
         let key = state.key;
+        self.tell_access(AccessEvent::Disconnected { peer: key });
         self.to_topics.tell(TopicsEvent::Left { peer: key });
         for topic in state.topics {
             let count = self.readers(&topic);
@@ -229,6 +231,7 @@ impl Network {
         if newly {
             self.to_roster.tell(RosterEvent::Connected { peer: key });
             self.to_services.tell(ServicesEvent::Connected { peer: key });
+            self.tell_access(AccessEvent::Linked { peer: key });
             for topic in topics {
                 self.to_topics.tell(TopicsEvent::Neighbour { topic, peer: key });
             }
@@ -357,6 +360,12 @@ impl Network {
             Ok(Frame::Blobs(here)) => {
                 if !self.to_blobs.offer(BlobsEvent::Here { from, here }) {
                     self.metrics.drop_for("blobs_queue");
+                }
+            }
+            Ok(Frame::Access(message)) => {
+                let event = AccessEvent::Message { from, message };
+                if self.to_access.as_ref().is_some_and(|access| !access.offer(event)) {
+                    self.metrics.drop_for("access_queue");
                 }
             }
             Ok(frame) => {

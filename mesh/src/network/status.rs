@@ -4,6 +4,7 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde::{Deserialize, Serialize};
 
 use super::Network;
+use crate::access::PeerAccess;
 
 /// Who began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct Connection {
     pub meshes: usize,
     /// Gossipsub's score of it.
     pub score: f64,
+    /// Its place in a closed mesh; nothing in an open one.
+    pub access: Option<PeerAccess>,
 }
 
 /// The network as it is now.
@@ -73,6 +76,7 @@ impl Network {
                 member: state.linked,
                 meshes: meshes.get(peer).copied().unwrap_or(0),
                 score: gossip.peer_score(peer).unwrap_or(0.0),
+                access: self.door.as_ref().and_then(|door| door.peer(&state.key)),
             })
         });
         NetworkStatus {

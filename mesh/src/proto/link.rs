@@ -11,6 +11,7 @@
 //! | 2 | [`Have`] | envelopes that you wanted |
 //! | 3 | roster | see [`roster::Message`] |
 //! | 4 | services | see [`directory::Message`] |
+//! | 5 | access | see [`access::Message`] |
 //! | 6 | blobs | see [`Here`] |
 
 use aether_core::{
@@ -19,7 +20,7 @@ use aether_core::{
 };
 use minicbor::{Decode, Encode, bytes::ByteArray, bytes::ByteVec};
 
-use super::{blob::finder::Here, envelope::TopicId, roster, service::directory};
+use super::{access, blob::finder::Here, envelope::TopicId, roster, service::directory};
 
 /// Largest frame, in bytes. The transport refuses a larger one before it allocates.
 pub const MAX_FRAME: usize = 256 * 1024;
@@ -40,6 +41,8 @@ pub enum Frame {
     Roster(roster::Message),
     /// Who serves what.
     Services(directory::Message),
+    /// Who may be here.
+    Access(access::Message),
     /// Who holds which blob.
     Blobs(Here),
 }
@@ -151,6 +154,7 @@ impl Frame {
             Self::Have(have) => to_cbor(&(2u64, HaveBody::from(have))),
             Self::Roster(message) => to_cbor(&(3u64, message)),
             Self::Services(message) => to_cbor(&(4u64, message)),
+            Self::Access(message) => to_cbor(&(5u64, message)),
             Self::Blobs(here) => to_cbor(&(6u64, here)),
         }
     }
@@ -170,6 +174,10 @@ impl Frame {
             2 => Self::Have(from_cbor::<HaveBody>(body)?.into()),
             3 => Self::Roster(from_cbor(body)?),
             4 => Self::Services(from_cbor(body)?),
+            5 => match access::Message::decode(body)? {
+                Some(message) => Self::Access(message),
+                None => return Err(FrameError::UnknownKind { kind }),
+            },
             6 => Self::Blobs(from_cbor(body)?),
             kind => return Err(FrameError::UnknownKind { kind }),
         };
@@ -271,6 +279,8 @@ mod tests {
             Frame::Want(Want { topic: topic(), author, incarnation: 5, numbers: vec![6, 8] }),
             Frame::Have(Have { topic: topic(), envelopes: vec![b"one".to_vec(), vec![]] }),
             Frame::Roster(roster::Message::Ping { number: 3, updates: vec![] }),
+            Frame::Access(access::Message::Ask),
+            Frame::Access(access::Message::Want { held: vec![7; 32].into() }),
         ]
     }
 

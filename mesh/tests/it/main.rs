@@ -8,6 +8,7 @@
 mod support;
 
 mod blobs;
+mod closed;
 mod discovery;
 mod hostile;
 mod names;

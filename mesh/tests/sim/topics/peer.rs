@@ -218,10 +218,8 @@ impl Peer {
             Ok(Frame::Tips(tips)) => inbox::Input::Tips { from, tips },
             Ok(Frame::Want(want)) => inbox::Input::Want { from, want },
             Ok(Frame::Have(have)) => inbox::Input::Have { from, have, wall: self.wall },
-            Ok(Frame::Roster(_) | Frame::Services(_) | Frame::Blobs(_))
-            | Err(FrameError::UnknownKind { .. }) => {
-                return;
-            }
+            Ok(Frame::Roster(_) | Frame::Services(_) | Frame::Access(_) | Frame::Blobs(_))
+            | Err(FrameError::UnknownKind { .. }) => return,
             Err(_) => return self.fault(from, Fault::Malformed),
         };
         let asked = self.inbox.stats().asked;
