@@ -84,7 +84,7 @@ async fn count(below: u64, by: String, slow: u64) -> Result<Answer, Failure> {
         return Err(Failure::new(1, "ask for less than a million"));
     }
     tokio::time::sleep(Duration::from_millis(slow)).await;
-    let is_prime = |n: &u64| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     Ok(Answer { primes: (2..below).filter(is_prime).count() as u64, by })
 }
 

@@ -33,4 +33,4 @@ pub mod config;
 mod events;
 mod output;
 
-pub use self::client::{ApiFile, Client, ClientError, Events};
+pub use self::client::{ApiFile, Client, ClientError, Events, ServiceCall};

@@ -91,12 +91,15 @@ pub(super) struct DownloadTask {
     providers: BTreeMap<PublicKey, Provider>,
     next_stream: u64,
     streams: JoinSet<()>,
-    inputs: (mpsc::Sender<(u64, Input)>, mpsc::Receiver<(u64, Input)>),
+    inputs: Inputs,
     /// What the driver is to be told.
     news: VecDeque<FromDownload>,
     counted: Stats,
     ended: Option<Result<(), GetError>>,
 }
+
+/// What streams say, each with its number.
+type Inputs = (mpsc::Sender<(u64, Input)>, mpsc::Receiver<(u64, Input)>);
 
 struct Provider {
     stream: u64,

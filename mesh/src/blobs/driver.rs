@@ -72,7 +72,7 @@ pub(crate) struct Driver {
     streams: BTreeMap<StreamId, mpsc::Sender<ToStream>>,
     next_stream: StreamId,
     stream_tasks: JoinSet<()>,
-    from_streams: (mpsc::Sender<(StreamId, FromStream)>, mpsc::Receiver<(StreamId, FromStream)>),
+    from_streams: FromStreams,
     reads: FuturesUnordered<BoxFuture<'static, Piece>>,
     /// What is told of the blobs that are served.
     watched: BTreeMap<BlobId, Held>,
@@ -86,6 +86,9 @@ pub(crate) struct Driver {
     commands: Vec<Command>,
     next_tick: Time,
 }
+
+/// What streams have done.
+type FromStreams = (mpsc::Sender<(StreamId, FromStream)>, mpsc::Receiver<(StreamId, FromStream)>);
 
 /// A blob, and who has provider records of it.
 type Found = (BlobId, Vec<PeerId>);

@@ -66,7 +66,6 @@ impl fmt::Debug for Blobs {
 }
 
 /// Runs what blocks. A panic in it is passed on.
-#[expect(clippy::disallowed_methods, reason = "awaited by the caller")]
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -225,9 +224,10 @@ impl Blobs {
 }
 
 fn read(store: &BlobStore, id: &BlobId, range: &Range<u64>) -> Result<Bytes, ReadError> {
-    let size = match store.status(id) {
-        BlobStatus::Complete { size } | BlobStatus::Partial { size, proved: true, .. } => size,
-        _ => return Err(ReadError::Absent),
+    let (BlobStatus::Complete { size } | BlobStatus::Partial { size, proved: true, .. }) =
+        store.status(id)
+    else {
+        return Err(ReadError::Absent);
     };
     let (start, end) = (range.start.min(size), range.end.min(size));
     let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);

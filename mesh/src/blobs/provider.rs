@@ -275,7 +275,6 @@ impl Provider {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "awaited by this task before anything else")]
     fn verify(&mut self, piece: Piece) -> (Piece, tokio::task::JoinHandle<Verified>) {
         let (store, id, download) = (self.parts.store.clone(), self.parts.id, self.download.take());
         let (size, groups, encoding) = (piece.size, piece.groups.clone(), piece.encoding.clone());

@@ -279,6 +279,8 @@ mod tests {
             Frame::Want(Want { topic: topic(), author, incarnation: 5, numbers: vec![6, 8] }),
             Frame::Have(Have { topic: topic(), envelopes: vec![b"one".to_vec(), vec![]] }),
             Frame::Roster(roster::Message::Ping { number: 3, updates: vec![] }),
+            Frame::Services(directory::Message::Ask { below: 9 }),
+            Frame::Blobs(Here { nonce: 3, held: 3, whole: 1 }),
             Frame::Access(access::Message::Ask),
             Frame::Access(access::Message::Want { held: vec![7; 32].into() }),
         ]

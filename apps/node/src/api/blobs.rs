@@ -287,9 +287,9 @@ pub(super) async fn read(
     let blobs = api.node().blobs();
     // The first group proves the size.
     blobs.read(id, 0..1).await.map_err(not_got)?;
-    let size = match blobs.status(&id) {
-        BlobStatus::Complete { size } | BlobStatus::Partial { size, .. } => size,
-        _ => return Err(Problem::new(StatusCode::NOT_FOUND, "the blob has just been removed")),
+    let (BlobStatus::Complete { size } | BlobStatus::Partial { size, .. }) = blobs.status(&id)
+    else {
+        return Err(Problem::new(StatusCode::NOT_FOUND, "the blob has just been removed"));
     };
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let range = asked.and_then(|range| parse_range(range, size));

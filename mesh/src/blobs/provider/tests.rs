@@ -57,7 +57,7 @@ impl Pair {
         let held = match self.ours.status(&self.id) {
             BlobStatus::Absent => Vec::new(),
             BlobStatus::Partial { held, .. } => held,
-            BlobStatus::Complete { .. } => vec![0..groups_of(self.size())],
+            BlobStatus::Complete { .. } => std::iter::once(0..groups_of(self.size())).collect(),
         };
         let mut count = 0;
         for group in held.into_iter().flatten() {

@@ -163,7 +163,7 @@ fn report(lab: &mut Lab, part: &str, outcome: &Outcome) {
 
 /// What a worker must answer.
 fn primes_below(number: usize) -> u64 {
-    let is_prime = |n: &usize| (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &usize| (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (2..number).filter(is_prime).count() as u64
 }
 
