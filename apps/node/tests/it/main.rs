@@ -1,7 +1,9 @@
 //! The program itself: what it does, and what it says when it can't.
 
 mod api;
+mod blobs;
 mod failures;
 mod run;
+mod services;
 mod settings;
 mod support;
