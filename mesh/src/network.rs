@@ -304,6 +304,8 @@ impl Network {
                         permit.send(event);
                     }
                 }
+                // Without its guard a closed mesh's node lets nobody stay.
+                Some(()) = async { Some(to_access.as_ref()?.closed().await) } => break,
                 () = self.clock.sleep_until(wake) => self.on_tick(),
             }
             if self.is_drained() {

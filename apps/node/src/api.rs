@@ -8,6 +8,7 @@
 //! There is no authentication: whoever reaches the interface controls the node. It listens on
 //! loopback unless told otherwise, and refuses what web pages send.
 
+mod access;
 mod guard;
 mod health;
 mod node;
@@ -37,7 +38,8 @@ pub(crate) use self::serve::serve;
 pub use self::{
     problem::Problem,
     types::{
-        Dial, Health, MemberChange, Mesh, Peer, PeerState, Published, Status, TopicEvent, Topics,
+        Access, Dial, Health, MemberChange, Mesh, Peer, PeerAccess, PeerState, Published, Status,
+        Token, TopicEvent, Topics,
     },
 };
 
@@ -156,6 +158,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::peers))
         .routes(routes!(node::dial))
         .routes(routes!(node::member_events))
+        .routes(routes!(access::revoke))
+        .routes(routes!(access::accept))
         .routes(routes!(topics::list))
         .routes(routes!(topics::publish, topics::subscribe))
         .routes(routes!(health::live))

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod key;
+pub(crate) mod mesh;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod topic;
