@@ -305,7 +305,10 @@ impl Network {
                     }
                 }
                 // Without its guard a closed mesh's node lets nobody stay.
-                Some(()) = async { Some(to_access.as_ref()?.closed().await) } => break,
+                Some(()) = async {
+                    to_access.as_ref()?.closed().await;
+                    Some(())
+                } => break,
                 () = self.clock.sleep_until(wake) => self.on_tick(),
             }
             if self.is_drained() {
