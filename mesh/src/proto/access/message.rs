@@ -11,8 +11,8 @@ use super::MAX_REVOCATIONS;
 /// Most revocations in one message.
 pub const MAX_STATEMENTS: usize = 512;
 
-/// Longest revocation and capability in a message, in bytes: with room for those of a later release,
-/// which are skipped.
+/// Longest revocation and capability in a message, in bytes. There is room for those of a later
+/// release, which are skipped.
 const MAX_STATEMENT: usize = 512;
 const MAX_SHOWN: usize = 4096;
 
