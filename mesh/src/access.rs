@@ -22,7 +22,7 @@ mod enter;
 mod exchange;
 mod keep;
 
-use aether_core::{Protocol as _, PublicKey, Time};
+use aether_core::{Protocol as _, Time};
 use aether_store::Store;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -36,10 +36,12 @@ pub(crate) use self::{
     keep::Memory,
 };
 pub(crate) use crate::proto::access::Keeper;
+pub use aether_core::{Genesis, GenesisError, MeshId, PublicKey, SecretKey};
+
 pub use crate::proto::access::{
     Broken, CLOCK_SKEW, Capability, CapabilityError, Config, Grant, Holder, Invite, Issuer,
     MAX_TERM, Membership, ParseRoleError, Pass, Refusal, Revocation, RevocationError, Revocations,
-    Role, TokenError, Wall,
+    Role, Ticket, TokenError, Wall, genesis_text, parse_genesis,
 };
 use crate::{
     clock::{Clock, wall_millis},
@@ -166,12 +168,10 @@ impl Access {
 
     fn on_event(&mut self, event: AccessEvent) -> Vec<Command> {
         match event {
-            AccessEvent::Connected { peer } => match self.door.take_shown(&peer) {
+            AccessEvent::Connected { peer } => match self.door.shown(&peer) {
                 Some(capability) => {
                     self.drive(Input::Connected { peer, capability: Box::new(capability) })
                 }
-                // A second connection, whose capability the first one's event took along.
-                None if self.door.is_inside(&peer) => Vec::new(),
                 None => vec![Command::Cut { peer, why: "it showed no capability".to_owned() }],
             },
             AccessEvent::Linked { peer } => self.drive(Input::Linked { peer }),
@@ -224,7 +224,7 @@ impl Access {
             }
             Output::LockedOut(why) => {
                 tracing::error!(%why, "this node is no member of its mesh any more");
-                self.door.locked_out(&why);
+                self.door.refused(&why.to_string());
             }
             Output::Full => {
                 tracing::error!(
@@ -247,7 +247,7 @@ pub(crate) struct Entry {
 pub(crate) fn open(
     entry: Entry,
     config: &Config,
-    key: &aether_core::SecretKey,
+    key: &SecretKey,
     store: &Store,
     data: Option<&std::path::Path>,
     clock: Clock,

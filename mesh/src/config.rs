@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn presets_are_sound() {
-        for preset in [Preset::Local, Preset::Lan, Preset::Internet] {
+        for preset in [Preset::Local, Preset::Lan, Preset::Internet, Preset::Closed] {
             assert_eq!(Config::new(preset).check(), Ok(()));
         }
     }

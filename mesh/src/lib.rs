@@ -48,7 +48,7 @@
 //!
 //! What isn't promised: messages are not stored beyond some megabytes of recent ones, so a node
 //! that was away for long doesn't get what it missed; an open mesh is open to everyone who knows
-//! its name.
+//! its name (a [closed](access) one is not).
 
 pub mod proto;
 

@@ -332,6 +332,7 @@ impl Network {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.begin();
         let mut batch = Vec::new();
+        let guard = self.to_access.as_ref().map(Teller::queue);
         let mut aside = std::pin::pin!(tokio::task::yield_now());
         loop {
             let wake = self.budget.poll_timeout().into_iter().chain([self.next_tick]).min();
@@ -360,6 +361,8 @@ impl Network {
                 () = self.to_blobs.flush(), if self.to_blobs.has_backlog() => {}
                 Some(()) = OptionFuture::from(self.to_access.as_mut().map(Teller::flush)),
                     if self.to_access.as_ref().is_some_and(Teller::has_backlog) => {}
+                // Without its guard a closed mesh's node lets nobody stay.
+                Some(()) = OptionFuture::from(guard.as_ref().map(mpsc::Sender::closed)) => break,
                 () = self.clock.sleep_until(wake) => self.on_tick(),
             }
             if self.is_drained() {

@@ -5,8 +5,8 @@
 //!
 //! By hand, and not by libp2p's builder, because what happens between authentication and the first
 //! protocol is ours to extend: after [`authenticate`](libp2p::core::transport::upgrade::Builder)
-//! a connection knows its peer. In a closed mesh the [exchange] of capabilities follows, on whatever
-//! transport, and lets the peer in or not before any protocol sees it.
+//! a connection knows its peer. In a closed mesh the [exchange] of capabilities follows, on
+//! whatever transport, and lets the peer in or not before any protocol sees it.
 
 use std::{io, time::Duration};
 

@@ -8,6 +8,7 @@
 //! There is no authentication: whoever reaches the interface controls the node. It listens on
 //! loopback unless told otherwise, and refuses what web pages send.
 
+mod access;
 mod blobs;
 mod guard;
 mod health;
@@ -39,8 +40,9 @@ pub(crate) use self::serve::serve;
 pub use self::{
     problem::Problem,
     types::{
-        Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Health, Instance, Item, MemberChange,
-        Mesh, NodeReply, Peer, PeerState, Published, Services, Status, TopicEvent, Topics,
+        Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Health, Instance, Item,
+        MemberChange, Mesh, NodeReply, Peer, PeerAccess, PeerState, Published, Services, Status,
+        Token, TopicEvent, Topics,
     },
 };
 
@@ -161,6 +163,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(node::peers))
         .routes(routes!(node::dial))
         .routes(routes!(node::member_events))
+        .routes(routes!(access::revoke))
+        .routes(routes!(access::accept))
         .routes(routes!(topics::list))
         .routes(routes!(topics::publish, topics::subscribe))
         .routes(routes!(services::list))

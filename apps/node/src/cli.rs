@@ -10,6 +10,7 @@
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
+use aether_mesh::access::Role;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::{
@@ -78,6 +79,9 @@ enum Command {
     /// Add, get and keep content by its hash
     #[command(subcommand)]
     Blob(Blob),
+    /// Found a closed mesh, and say who is in it
+    #[command(subcommand)]
+    Mesh(Box<Mesh>),
     /// Check and show settings
     #[command(subcommand)]
     Config(Config),
@@ -91,12 +95,20 @@ enum Command {
 /// Flags of `aether run`. Each stands for the key that its help names.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Where the node lives: local, lan or internet (preset)
+    /// Where the node lives: local, lan, internet or closed (preset)
     #[arg(long)]
     preset: Option<String>,
     /// Name of the mesh (mesh)
     #[arg(long, value_name = "NAME")]
     mesh: Option<String>,
+    /// Join a closed mesh with this invite or membership (access.invite)
+    ///
+    /// Others on this machine see it: AETHER_ACCESS__INVITE and the config file are more discreet.
+    #[arg(long, value_name = "TOKEN")]
+    invite: Option<String>,
+    /// Folder of an admin's key: renew the members of a closed mesh (access.admin)
+    #[arg(long, value_name = "FOLDER")]
+    admin: Option<String>,
     /// Addresses to listen on (network.listen)
     #[arg(long, value_name = "ADDR", num_args = 1..)]
     listen: Vec<String>,
@@ -125,6 +137,8 @@ impl Run {
         let texts = [
             ("--preset", "preset", &self.preset),
             ("--mesh", "mesh", &self.mesh),
+            ("--invite", "access.invite", &self.invite),
+            ("--admin", "access.admin", &self.admin),
             ("--api", "api.listen", &self.api),
             ("--log", "log.filter", &self.log),
             ("--log-format", "log.format", &self.log_format),
@@ -302,6 +316,91 @@ pub(crate) enum Blob {
     },
 }
 
+/// Commands of `aether mesh`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mesh {
+    /// Found a closed mesh: make its genesis and its admin's key
+    New {
+        /// The mesh's name
+        name: String,
+        #[command(flatten)]
+        admin: AdminFolder,
+        /// Peer ids of further admins' keys, as `aether key new FILE` prints them
+        #[arg(long, value_name = "PEER", num_args = 1..)]
+        also: Vec<String>,
+    },
+    /// Print an invite: whoever has it can join until it expires
+    Invite {
+        #[command(flatten)]
+        admin: AdminFolder,
+        #[command(flatten)]
+        granted: Granted,
+        /// Until when it can be used
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time)]
+        expires: Duration,
+        /// Nodes to begin with [default: those of the node that runs here]
+        #[arg(long, value_name = "ADDR", num_args = 1..)]
+        seed: Vec<String>,
+        /// Make a narrower invite out of this one, without an admin's key
+        #[arg(long, value_name = "INVITE", conflicts_with_all = ["admin", "seed"])]
+        from: Option<String>,
+    },
+    /// Print a membership for one node: it can join, or is renewed, without an admin's node
+    Admit {
+        /// The node's peer id, as `aether key show` prints it there
+        peer: String,
+        #[command(flatten)]
+        admin: AdminFolder,
+        #[command(flatten)]
+        granted: Granted,
+    },
+    /// Renew this running node by a membership that an admin printed
+    Accept {
+        /// The membership
+        membership: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Cut a node, or all who came by an invite, for ever
+    Revoke {
+        /// A peer id, an invite or its id, or a revocation that was printed elsewhere
+        what: String,
+        #[command(flatten)]
+        admin: AdminFolder,
+        /// Print the revocation instead of giving it to the running node
+        #[arg(long)]
+        print: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show the members that the running node is connected to, and until when they are in
+    Members(Remote),
+    /// Show the closed mesh that this node is a member or an admin of
+    Show {
+        #[command(flatten)]
+        admin: AdminFolder,
+    },
+}
+
+/// Where an admin's key is.
+#[derive(Debug, Args)]
+pub(crate) struct AdminFolder {
+    /// Folder of the admin's key and the genesis [default: admin in the data folder]
+    #[arg(long = "admin", id = "admin", value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// What is granted.
+#[derive(Debug, Args)]
+pub(crate) struct Granted {
+    /// reader, writer, validator or admin
+    #[arg(long, default_value = "writer")]
+    pub(crate) role: Role,
+    /// How long a membership lasts, and each renewal of it
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = time)]
+    pub(crate) term: Duration,
+}
+
 fn time(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
 }
@@ -374,6 +473,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
             runtime()?.block_on(commands::service::service(&common, service))
         }
         Command::Blob(blob) => runtime()?.block_on(commands::blob::blob(&common, blob)),
+        Command::Mesh(mesh) => runtime()?.block_on(commands::mesh::mesh(&common, *mesh)),
         Command::Config(config) => commands::config::config(&common, &config),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -425,11 +525,11 @@ mod tests {
     #[test]
     fn every_flag_of_run_is_a_key() {
         let line = "aether run --preset local --mesh m --listen /a /b --seed /c --seed /d --relay \
-                    --rendezvous --api x --log info --log-format json";
+                    --rendezvous --api x --log info --log-format json --invite i --admin a";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Run(run) = cli.command else { panic!("not run") };
         let given = run.given();
-        assert_eq!(given.len(), 9);
+        assert_eq!(given.len(), 11);
         for one in &given {
             assert!(crate::config::KEYS.iter().any(|key| key.name == one.key), "{one:?}");
         }

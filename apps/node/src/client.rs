@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::services::ServiceCall;
 use crate::{
-    api::{Dial, MemberChange, Peer, Problem, Published, Status, TopicEvent, Topics},
+    api::{Dial, MemberChange, Peer, Problem, Published, Status, Token, TopicEvent, Topics},
     events::EventReader,
 };
 
@@ -163,6 +163,22 @@ impl Client {
     pub async fn dial(&self, address: &str) -> Result<(), ClientError> {
         let dial = Dial { address: address.to_owned() };
         let request = self.http.post(format!("{}/v1/peers/dial", self.base)).json(&dial);
+        self.send(request.timeout(TIMEOUT)).await.map(drop)
+    }
+
+    /// Puts a revocation into force, given as text.
+    pub async fn revoke(&self, revocation: &str) -> Result<(), ClientError> {
+        self.give("/v1/access/revocations", revocation).await
+    }
+
+    /// Renews the node by a membership, given as text.
+    pub async fn accept(&self, membership: &str) -> Result<(), ClientError> {
+        self.give("/v1/access/membership", membership).await
+    }
+
+    async fn give(&self, path: &str, token: &str) -> Result<(), ClientError> {
+        let token = Token { token: token.to_owned() };
+        let request = self.http.post(format!("{}{path}", self.base)).json(&token);
         self.send(request.timeout(TIMEOUT)).await.map(drop)
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod key;
+pub(crate) mod mesh;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod status;

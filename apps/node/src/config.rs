@@ -45,6 +45,8 @@ pub struct Settings {
     pub roles: Roles,
     /// What it keeps of content.
     pub blobs: Blobs,
+    /// What lets it into a closed mesh.
+    pub access: Access,
     /// The local interface.
     pub api: Api,
     /// What it tells of itself.
@@ -60,6 +62,7 @@ impl Default for Settings {
             network: Network::default(),
             roles: Roles::default(),
             blobs: Blobs::default(),
+            access: Access::default(),
             api: Api::default(),
             log: Log::default(),
         }
@@ -76,6 +79,8 @@ pub enum Preset {
     Lan,
     /// The open Internet.
     Internet,
+    /// The open Internet, and a closed mesh.
+    Closed,
 }
 
 impl From<Preset> for aether_mesh::Preset {
@@ -84,6 +89,7 @@ impl From<Preset> for aether_mesh::Preset {
             Preset::Local => Self::Local,
             Preset::Lan => Self::Lan,
             Preset::Internet => Self::Internet,
+            Preset::Closed => Self::Closed,
         }
     }
 }
@@ -137,6 +143,17 @@ pub struct Roles {
     /// Keep a list of nodes.
     #[serde(deserialize_with = "values::word")]
     pub rendezvous: bool,
+}
+
+/// Section `access`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// An invite or a membership, as text. Shown as what it is, never as it stands.
+    #[serde(deserialize_with = "values::ticket", serialize_with = "values::hidden")]
+    pub invite: Option<String>,
+    /// The folder of an admin's key and genesis: the node renews members.
+    pub admin: Option<PathBuf>,
 }
 
 /// Section `blobs`.
@@ -289,7 +306,11 @@ fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
 impl Settings {
     /// The node that these settings describe, ready to be spawned.
     pub fn builder(&self) -> Builder {
-        Builder::from_config(self.config()).mesh(&self.mesh)
+        let builder = Builder::from_config(self.config()).mesh(&self.mesh);
+        match &self.access.invite {
+            Some(token) => builder.invite(token),
+            None => builder,
+        }
     }
 
     /// All of that but the mesh, whose name the builder checks.

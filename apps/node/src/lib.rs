@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod admin;
 pub mod api;
 pub mod cli;
 mod client;

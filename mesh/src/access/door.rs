@@ -13,7 +13,8 @@ use aether_core::{Genesis, PublicKey};
 use super::{AccessStatus, PeerAccess, wall_now};
 use crate::proto::access::{Capability, Pass, Refusal, Revocation, Revocations, Role};
 
-/// Most capabilities that were shown on connections which aren't reported yet.
+/// Of how many peers it is known what they showed last: of more than connect in the time between
+/// the exchange and the connection's being reported.
 const MAX_SHOWN: usize = 1024;
 
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ struct State {
     own: (Capability, Pass),
     is_root: bool,
     revocations: Revocations,
-    /// What connecting peers showed, until the driver takes it.
+    /// What peers showed when they connected, newest last, one for each.
     shown: VecDeque<(PublicKey, Capability)>,
     /// Who is in.
     inside: BTreeMap<PublicKey, Pass>,
@@ -83,23 +84,18 @@ impl Door {
     /// Lets a peer in that was checked: the driver will hear of it when the connection is there.
     pub(super) fn let_in(&self, peer: PublicKey, shown: Capability) {
         let mut state = self.write();
+        state.shown.retain(|(shower, _)| *shower != peer);
         state.shown.push_back((peer, shown));
         if state.shown.len() > MAX_SHOWN {
             state.shown.pop_front();
         }
     }
 
-    /// The newest that a peer showed.
-    pub(super) fn take_shown(&self, peer: &PublicKey) -> Option<Capability> {
-        let mut state = self.write();
-        let at = state.shown.iter().rposition(|(shower, _)| shower == peer)?;
-        let (_, newest) = state.shown.remove(at)?;
-        state.shown.retain(|(shower, _)| shower != peer);
-        Some(newest)
-    }
-
-    pub(super) fn is_inside(&self, peer: &PublicKey) -> bool {
-        self.read().inside.contains_key(peer)
+    /// What a peer showed last when it connected.
+    pub(super) fn shown(&self, peer: &PublicKey) -> Option<Capability> {
+        let state = self.read();
+        let (_, shown) = state.shown.iter().find(|(shower, _)| shower == peer)?;
+        Some(shown.clone())
     }
 
     pub(super) fn admitted(&self, pass: Pass) {
@@ -124,12 +120,10 @@ impl Door {
         self.write().revocations.forget(key);
     }
 
-    pub(super) fn refused(&self, why: String) {
-        self.write().refused = Some(why);
-    }
-
-    pub(super) fn locked_out(&self, why: &Refusal) {
-        self.refused(why.to_string());
+    /// Notes why another node refused this one; whether that is news.
+    pub(super) fn refused(&self, why: &str) -> bool {
+        let before = self.write().refused.replace(why.to_owned());
+        before.as_deref() != Some(why)
     }
 
     pub(crate) fn peer(&self, peer: &PublicKey) -> Option<PeerAccess> {

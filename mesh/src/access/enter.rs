@@ -121,7 +121,9 @@ fn choose_mesh(
     let membership = given.membership.as_ref().map(|own| ("the membership", &own.genesis));
     let kept = kept.map(|own| ("the data folder", &own.genesis));
     for (what, genesis) in [invite, membership, kept].into_iter().flatten() {
-        if config.genesis == unnamed() {
+        // Whoever names the mesh and holds what lets into one of that name means that one.
+        let same = config.genesis.mode() == Mode::Open && config.genesis.name() == genesis.name();
+        if config.genesis == unnamed() || same {
             config.genesis = genesis.clone();
         } else if config.genesis != *genesis {
             let (found, named) = (genesis.name().to_owned(), config.genesis.name().to_owned());

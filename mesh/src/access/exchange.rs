@@ -97,8 +97,11 @@ pub(crate) async fn exchange(
 fn report(door: &Door, peer: &PeerId, error: &ExchangeError) {
     match error {
         ExchangeError::Refused(why) => {
-            tracing::warn!(%peer, why, "a node of the mesh refused this one");
-            door.refused(why.clone());
+            // Each attempt fails alike: the first is worth a warning.
+            match door.refused(why) {
+                true => tracing::warn!(%peer, why, "a node of the mesh refused this one"),
+                false => tracing::debug!(%peer, why, "refused again"),
+            }
         }
         ExchangeError::NotLetIn(
             refusal @ (Refusal::Expired { .. } | Refusal::Revoked { .. } | Refusal::NotYet { .. }),

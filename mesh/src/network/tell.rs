@@ -17,6 +17,11 @@ impl<T> Teller<T> {
         Self { queue, backlog: VecDeque::new() }
     }
 
+    /// The way itself, to see whether the other end is there.
+    pub(super) fn queue(&self) -> mpsc::Sender<T> {
+        self.queue.clone()
+    }
+
     /// For what must arrive, in order.
     pub(super) fn tell(&mut self, event: T) {
         self.backlog.push_back(event);

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use super::{Builder, Closed, Node, SpawnError};
 use crate::{
     access::{
-        self, AccessStatus, Capability, Door, Invite, Membership, PeerAccess, Refusal, Request,
-        Revocation, RevocationError, Revocations, wall_now,
+        self, AccessStatus, Capability, Door, Membership, PeerAccess, Refusal, Request, Revocation,
+        RevocationError, Revocations, Ticket, wall_now,
     },
     identity::public_key,
 };
@@ -82,12 +82,14 @@ impl Builder {
         self.configure(|config| config.genesis = genesis)
     }
 
-    /// Joins the closed mesh that this token invites to. A node that is a member already, by its
-    /// data folder, doesn't need it any more, and isn't harmed by it.
+    /// Joins the closed mesh that this token lets into: an invite, or a membership that an admin
+    /// signed for this node. A node that is a member already, by its data folder, doesn't need it
+    /// any more, and isn't harmed by it.
     #[must_use]
     pub fn invite(mut self, token: &str) -> Self {
-        match Invite::parse(token) {
-            Ok(invite) => self.given.invite = Some(invite),
+        match Ticket::parse(token) {
+            Ok(Ticket::Invite(invite)) => self.given.invite = Some(*invite),
+            Ok(Ticket::Membership(membership)) => self.given.membership = Some(membership),
             Err(error) => return self.change(|_| Err(SpawnError::Token(error))),
         }
         self

@@ -48,6 +48,7 @@
 //! four fixed fields here.
 
 mod capability;
+mod issuer;
 mod keeper;
 mod message;
 mod revocation;
@@ -58,13 +59,14 @@ use std::{fmt, str::FromStr, time::Duration};
 
 pub use self::{
     capability::{
-        Broken, Capability, CapabilityError, Grant, Holder, Issuer, MAX_CAPABILITY, MAX_LINKS,
-        Pass, Refusal,
+        Broken, Capability, CapabilityError, Grant, Holder, MAX_CAPABILITY, MAX_LINKS, Pass,
+        Refusal,
     },
+    issuer::Issuer,
     keeper::{Config, Input, Keeper, Output},
     message::{MAX_STATEMENTS, Message},
     revocation::{MAX_REVOCATIONS, Noted, Revocation, RevocationError, Revocations},
-    token::{Invite, Membership, TokenError},
+    token::{Invite, Membership, Ticket, TokenError, genesis_text, parse_genesis},
     wall::Wall,
 };
 

@@ -27,6 +27,7 @@ pub(super) async fn status(State(api): State<Api>) -> Result<Json<Status>, Probl
     Ok(Json(Status {
         peer: node.id(),
         mesh,
+        access: node.access().map(super::access::own),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         agent: config.agent.clone(),
         uptime_seconds: api.0.started.elapsed().as_secs_f64(),
@@ -60,6 +61,7 @@ fn join(members: Vec<Member>, connections: Vec<Connection>) -> Vec<Peer> {
         peer.meshes = Some(connection.meshes);
         // JSON has no infinities.
         peer.score = Some(connection.score).filter(|score| score.is_finite());
+        peer.access = connection.access.map(super::access::peer);
     }
     peers.into_values().collect()
 }
@@ -78,6 +80,7 @@ fn of_member(member: Member) -> Peer {
         relayed: None,
         meshes: None,
         score: None,
+        access: None,
     }
 }
 
@@ -95,6 +98,7 @@ fn stranger(connection: &Connection) -> Peer {
         relayed: None,
         meshes: None,
         score: None,
+        access: None,
     }
 }
 

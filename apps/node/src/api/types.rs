@@ -13,6 +13,8 @@ pub struct Status {
     pub peer: PeerId,
     /// The mesh that it is part of.
     pub mesh: Mesh,
+    /// Its place in a closed mesh; `null` if the mesh is open.
+    pub access: Option<Access>,
     /// The release of the program.
     pub version: String,
     /// The program and its version, as other nodes see it.
@@ -39,6 +41,40 @@ pub struct Mesh {
     pub name: String,
     /// The hash of its genesis, in hexadecimal digits.
     pub id: String,
+}
+
+/// The node's own place in a closed mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Access {
+    /// In which role it is a member: `reader`, `writer`, `validator` or `admin`.
+    pub role: String,
+    /// Until when, in seconds since 1970, unless it is renewed.
+    pub expires: u64,
+    /// Whether it came by an invite and no admin's node has made it a full member yet.
+    pub provisional: bool,
+    /// Whether it renews members.
+    pub admits: bool,
+    /// How many revocations it knows.
+    pub revocations: usize,
+    /// Why the last node that refused it did.
+    pub refused: Option<String>,
+}
+
+/// A connected peer's place in a closed mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerAccess {
+    /// In which role it is a member: `reader`, `writer`, `validator` or `admin`.
+    pub role: String,
+    /// Until when, in seconds since 1970, unless it is renewed.
+    pub expires: u64,
+}
+
+/// A revocation or a membership, as it was printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// The text.
+    #[schema(example = "aether_revocation1_...")]
+    pub token: String,
 }
 
 /// Another node: a member of the mesh, a connected peer, or both.
@@ -71,6 +107,8 @@ pub struct Peer {
     pub meshes: Option<usize>,
     /// Gossipsub's score of it.
     pub score: Option<f64>,
+    /// Its place in a closed mesh, if it is connected.
+    pub access: Option<PeerAccess>,
 }
 
 /// What is known of a peer's life.

@@ -18,6 +18,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    admin::Admin,
     api::{self, Stopping},
     client::ApiFile,
     config::{Log, LogFormat, Settings, default_data},
@@ -37,7 +38,12 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let url = format!("http://{}", reachable(listener.local_addr()?));
     // Caught before the node starts, so that a stop is orderly from the first moment.
     let mut signals = Signals::catch()?;
-    let node = settings.builder().spawn().await.context("can't start the node")?;
+    let mut builder = settings.builder();
+    if let Some(folder) = &settings.access.admin {
+        let admin = Admin::open(folder)?;
+        builder = builder.genesis(admin.genesis).admin_key(admin.key);
+    }
+    let node = builder.spawn().await.context("can't start the node")?;
     let (stop, stopping) = Stopping::new();
     let router = api::router(node.clone(), settings.api.hosts.clone(), stopping.clone());
     #[expect(clippy::disallowed_methods, reason = "joined below, once it was told to stop")]
@@ -136,15 +142,19 @@ fn reachable(mut bound: SocketAddr) -> SocketAddr {
 /// Says that the node is up, where it is, and what to do next.
 async fn greet(node: &Node, settings: &Settings, file: &ApiFile) -> anyhow::Result<()> {
     let addresses = node.addresses().await?;
+    let mesh = match node.access() {
+        Some(own) => format!("{}, closed, as {}", node.config().genesis.name(), own.role),
+        None => node.config().genesis.name().to_owned(),
+    };
     if settings.log.format == LogFormat::Json {
         tracing::info!(
-            peer = %node.id(), mesh = settings.mesh, ?addresses, api = file.api, "node is up"
+            peer = %node.id(), mesh, ?addresses, api = file.api, "node is up"
         );
         return Ok(());
     }
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let addresses = addresses.join("\n           ");
-    let (peer, mesh, api, data) = (node.id(), &settings.mesh, &file.api, settings.data.display());
+    let (peer, api, data) = (node.id(), &file.api, settings.data.display());
     let program = match default_data().is_some_and(|default| default == settings.data) {
         true => "aether".to_owned(),
         false => format!("aether --data {data}"),

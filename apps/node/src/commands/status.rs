@@ -1,11 +1,11 @@
 //! `aether status` and `aether peers`.
 
-use aether_mesh::Direction;
+use aether_mesh::{Direction, access::Wall};
 use comfy_table::{Cell, Color};
 
 use super::Connected;
 use crate::{
-    api::{Peer, PeerState},
+    api::{Access, Peer, PeerState},
     cli::{Common, Output, Remote},
     output,
 };
@@ -24,6 +24,7 @@ pub(crate) async fn status(common: &Common, remote: &Remote) -> anyhow::Result<(
     let addresses = status.addresses.iter().map(ToString::to_string).collect();
     for (name, value) in [
         ("mesh", format!("{} ({})", output::plain(&status.mesh.name), &status.mesh.id)),
+        ("access", access(status.access.as_ref())),
         ("version", status.version),
         ("up for", output::duration(status.uptime_seconds)),
         ("interface", node.client.url().to_owned()),
@@ -35,6 +36,19 @@ pub(crate) async fn status(common: &Common, remote: &Remote) -> anyhow::Result<(
         table.add_row([name.to_owned(), value]);
     }
     Ok(output::line(&table.trim_fmt())?)
+}
+
+fn access(access: Option<&Access>) -> String {
+    let Some(access) = access else { return "open to everybody".to_owned() };
+    let until = Wall::from_secs(access.expires);
+    let mut text = format!("closed; this node is {} until {until}", access.role);
+    if access.provisional {
+        text.push_str(", as no admin's node has made it a full member yet");
+    }
+    if let Some(why) = &access.refused {
+        text.push_str(&format!("\nlast refused: {}", output::plain(why)));
+    }
+    text
 }
 
 pub(crate) async fn peers(common: &Common, remote: &Remote) -> anyhow::Result<()> {

@@ -24,8 +24,17 @@ pub const KEYS: &[Key] = &[
         "Folder of key and memory. Default: $XDG_DATA_HOME/aether or ~/.local/share/aether.",
         "\"/var/lib/aether\"",
     ),
-    key("preset", "Where the node lives: local (one machine), lan or internet.", "\"lan\""),
-    key("mesh", "The mesh's name. Nodes with the same name meet.", "\"aether\""),
+    key(
+        "preset",
+        "Where the node lives: local (one machine), lan, internet, or closed (internet, and no \
+         open mesh).",
+        "\"lan\"",
+    ),
+    key(
+        "mesh",
+        "The mesh's name. Nodes with the same name meet. A closed mesh's need not be given.",
+        "\"aether\"",
+    ),
     key(
         "network.listen",
         "Addresses to listen on. Default: the preset's. [] only dials.",
@@ -67,6 +76,18 @@ pub const KEYS: &[Key] = &[
     ),
     key("roles.relay", "Relay connections for nodes that can't be reached.", "false"),
     key("roles.rendezvous", "Keep a list of nodes for others.", "false"),
+    key(
+        "access.invite",
+        "What lets the node into a closed mesh, as `aether mesh invite` or `aether mesh admit` \
+         printed it. Needed until it is a member. A secret.",
+        "\"aether_invite1_...\"",
+    ),
+    key(
+        "access.admin",
+        "The folder that `aether mesh new` made: the node holds the admin's key, and renews \
+         members.",
+        "\"/var/lib/aether/admin\"",
+    ),
     key(
         "blobs.quota",
         "Bytes on disk that blobs may take; what isn't pinned is evicted. Default: no limit.",

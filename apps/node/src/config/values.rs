@@ -3,7 +3,7 @@
 use aether_mesh::Multiaddr;
 use figment::value::Value;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize as _,
     de::{DeserializeOwned, Error},
 };
 
@@ -74,4 +74,24 @@ pub(super) fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
         Ok(_) => Ok(text),
         Err(error) => Err(D::Error::custom(format!("{text:?}: {error}"))),
     }
+}
+
+/// An invite or a membership. A wrong one is refused here, where it is known who gave it.
+pub(super) fn ticket<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match aether_mesh::access::Ticket::parse(&text) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => Err(D::Error::custom(error)),
+    }
+}
+
+/// A secret is shown as there or not.
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+pub(super) fn hidden<S: serde::Serializer>(
+    secret: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "(hidden)").serialize(serializer)
 }

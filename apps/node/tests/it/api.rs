@@ -40,6 +40,8 @@ async fn every_route_is_described_and_answers() {
             "/health/live",
             "/health/ready",
             "/metrics",
+            "/v1/access/membership",
+            "/v1/access/revocations",
             "/v1/blobs",
             "/v1/blobs/add",
             "/v1/blobs/{id}",

@@ -31,10 +31,8 @@ async fn a_file_goes_from_node_to_node() {
         let done = output(&mut first.aether(command));
         assert!(done.status.success(), "{done:?}");
     }
-    let there = failure(
-        &output(&mut second.aether(&["blob", "get", &id, target.to_str().unwrap()])),
-        1,
-    );
+    let there =
+        failure(&output(&mut second.aether(&["blob", "get", &id, target.to_str().unwrap()])), 1);
     assert!(there.contains("is there already"), "{there}");
     let wrong = failure(&output(&mut second.aether(&["blob", "get", "abc"])), 1);
     assert!(wrong.contains("64 lower-case hexadecimal digits"), "{wrong}");

@@ -2,6 +2,7 @@
 
 mod api;
 mod blobs;
+mod closed;
 mod failures;
 mod run;
 mod services;

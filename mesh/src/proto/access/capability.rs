@@ -221,7 +221,7 @@ impl Capability {
         self.links.iter().map(|link| &link.grant)
     }
 
-    fn last(&self) -> &Grant {
+    pub(super) fn last(&self) -> &Grant {
         &self.links.last().expect("a chain has a link").grant
     }
 
@@ -261,7 +261,7 @@ impl Capability {
         self.verify(genesis, now, revocations)
     }
 
-    fn check_rules(&self, genesis: &Genesis) -> Result<Pass, Broken> {
+    pub(super) fn check_rules(&self, genesis: &Genesis) -> Result<Pass, Broken> {
         if !genesis.admins().contains(&self.admin) {
             return Err(Broken::Admin);
         }
@@ -319,6 +319,13 @@ impl Capability {
         // The last link expires first, by the rule of narrowing.
         let at = self.last().expires;
         if now > at + CLOCK_SKEW { Err(Refusal::Expired { at }) } else { Ok(()) }
+    }
+
+    /// An admin's own word.
+    pub(super) fn first(mesh: MeshId, admin: &SecretKey, grant: Grant) -> Result<Self, Broken> {
+        grant.check_after(None)?;
+        let signature = admin.sign(&digest(&mesh, None, &grant));
+        Ok(Self { mesh, admin: admin.public(), links: vec![Link { grant, signature }] })
     }
 
     /// Signs the next link with the key that the last one names.
@@ -433,79 +440,6 @@ fn digest(mesh: &MeshId, before: Option<&Link>, grant: &Grant) -> Hash {
     let mut hasher = SIGNED.hasher();
     hasher.update(mesh.as_hash().as_ref()).update(before.as_ref()).update(&writer.finish());
     hasher.finish()
-}
-
-/// Who admits others: an admin's key of the genesis, or a peer whose own role is admin.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    genesis: Genesis,
-    key: SecretKey,
-    own: Option<Capability>,
-}
-
-impl Issuer {
-    /// An admin of the genesis, whose word needs nobody else's.
-    pub fn root(genesis: &Genesis, key: SecretKey) -> Result<Self, Broken> {
-        if !genesis.admins().contains(&key.public()) {
-            return Err(Broken::Admin);
-        }
-        Ok(Self { genesis: genesis.clone(), key, own: None })
-    }
-
-    /// A peer that was made an admin: what it grants ends when its own capability does, and is
-    /// void if it is revoked.
-    pub fn delegate(genesis: &Genesis, key: SecretKey, own: Capability) -> Result<Self, Broken> {
-        let pass = own.check_rules(genesis)?;
-        if pass.peer != key.public() {
-            return Err(Broken::Key);
-        }
-        if pass.role != Role::Admin {
-            return Err(Broken::NotAdmin);
-        }
-        Ok(Self { genesis: genesis.clone(), key, own: Some(own) })
-    }
-
-    /// The mesh that it admits to.
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
-    }
-
-    /// Whether it is an admin of the genesis.
-    pub const fn is_root(&self) -> bool {
-        self.own.is_none()
-    }
-
-    /// The key that signs.
-    pub const fn key(&self) -> &SecretKey {
-        &self.key
-    }
-
-    /// Signs a grant. One that would outlast the issuer's own is cut to its length.
-    pub fn grant(&self, mut grant: Grant) -> Result<Capability, Broken> {
-        let Some(own) = &self.own else {
-            grant.check_after(None)?;
-            let mesh = self.genesis.mesh_id();
-            let signature = self.key.sign(&digest(&mesh, None, &grant));
-            let links = vec![Link { grant, signature }];
-            return Ok(Capability { mesh, admin: self.key.public(), links });
-        };
-        grant.expires = grant.expires.min(own.last().expires);
-        grant.term = grant.term.min(own.last().term);
-        own.extend(&self.key, grant)
-    }
-
-    /// Signs a membership for a peer, for a term from now on.
-    pub fn admit(
-        &self,
-        peer: PublicKey,
-        role: Role,
-        now: Wall,
-        term: Duration,
-        origin: Option<PublicKey>,
-    ) -> Result<Capability, Broken> {
-        let expires = now + term;
-        self.grant(Grant { to: Holder::Peer(peer), role, issued: now, expires, term, origin })
-    }
 }
 
 /// Why bytes are no capability.

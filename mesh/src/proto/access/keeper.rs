@@ -1,6 +1,8 @@
 //! The keeper: a node's part in who is in the mesh. See the rules 7 to 12 of the
 //! [module](super).
 
+mod renewal;
+mod spreading;
 mod types;
 
 use std::{
@@ -11,10 +13,7 @@ use std::{
 use aether_core::{Genesis, Protocol, PublicKey, SecretKey, Time};
 
 pub use self::types::{Config, Input, Output};
-use super::{
-    CLOCK_SKEW, Capability, Issuer, MAX_STATEMENTS, Message, Noted, Pass, Refusal, Revocation,
-    Revocations, Role, Wall,
-};
+use super::{CLOCK_SKEW, Capability, Issuer, Message, Pass, Refusal, Revocations, Role, Wall};
 
 /// See the [module](super).
 #[derive(Debug)]
@@ -149,7 +148,13 @@ impl Keeper {
     fn on_connected(&mut self, now: Time, peer: PublicKey, capability: Capability) {
         let wall = self.wall(now);
         match capability.verify_for(&peer, &self.genesis, wall, &self.revocations) {
-            Ok(pass) => self.admit(capability, pass),
+            Ok(pass) => {
+                // A second connection may have been begun before it was renewed.
+                let known = self.neighbours.get(&peer);
+                if known.is_none_or(|known| known.pass.expires <= pass.expires) {
+                    self.admit(capability, pass);
+                }
+            }
             // It got in before what refuses it came.
             Err(why) => self.cut(peer, why),
         }
@@ -203,228 +208,6 @@ impl Keeper {
         self.neighbours.get_mut(&peer).is_some_and(|n| n.may(now, answer, interval))
     }
 
-    fn on_state(&mut self, now: Time, from: PublicKey, held: &[u8; 32], shown: [u8; 16]) {
-        if *held != *self.revocations.digest().as_bytes() && self.may(now, from, Answer::Want) {
-            let held = self.revocations.iter().flat_map(Revocation::id).collect::<Vec<u8>>();
-            self.send(from, Message::Want { held: held.into() });
-        }
-        let known = self.neighbours.get(&from).map(|neighbour| neighbour.capability.id());
-        if known != Some(shown) {
-            self.send(from, Message::Ask);
-        }
-    }
-
-    fn on_want(&mut self, now: Time, from: PublicKey, held: &[u8]) {
-        if !self.may(now, from, Answer::Statements) {
-            return;
-        }
-        let held: std::collections::BTreeSet<&[u8]> = held.chunks_exact(16).collect();
-        let lacking: Vec<Revocation> = self
-            .revocations
-            .iter()
-            .filter(|revocation| !held.contains(revocation.id().as_slice()))
-            .cloned()
-            .collect();
-        for message in statements(&lacking) {
-            self.send(from, message);
-        }
-    }
-
-    fn on_statements(
-        &mut self,
-        now: Time,
-        from: PublicKey,
-        statements: &[minicbor::bytes::ByteVec],
-    ) {
-        let mut new = Vec::new();
-        for statement in statements {
-            let Ok(revocation) = Revocation::decode(statement) else {
-                self.outputs.push_back(Output::Fault { from });
-                break;
-            };
-            match self.take(now, &revocation) {
-                Ok(true) => new.push(revocation),
-                Ok(false) => {}
-                Err(_) => {
-                    self.outputs.push_back(Output::Fault { from });
-                    break;
-                }
-            }
-        }
-        self.spread(now, Some(from), &new);
-    }
-
-    /// Takes a revocation in; whether it was news.
-    fn take(&mut self, now: Time, revocation: &Revocation) -> Result<bool, super::RevocationError> {
-        let wall = self.wall(now);
-        match self.revocations.judge(revocation, wall) {
-            Noted::Known | Noted::Over => return Ok(false),
-            Noted::New | Noted::Full => revocation.verify(&self.genesis)?,
-        }
-        match self.revocations.insert(revocation.clone(), wall) {
-            Noted::New => self.outputs.push_back(Output::Keep(revocation.clone())),
-            Noted::Full => self.outputs.push_back(Output::Full),
-            Noted::Known | Noted::Over => {}
-        }
-        Ok(self.revocations.holds(&revocation.key()))
-    }
-
-    /// Acts on new revocations: passes them on and cuts whom they are about.
-    fn spread(&mut self, now: Time, from: Option<PublicKey>, new: &[Revocation]) {
-        if new.is_empty() {
-            return;
-        }
-        // Those that are cut are told too: what they are told is no secret to them.
-        for message in statements(new) {
-            self.send_all(from, &message);
-        }
-        self.sweep(now);
-    }
-
-    /// Cuts those who may not be here any more, and tells if that goes for this node itself.
-    fn sweep(&mut self, now: Time) {
-        let wall = self.wall(now);
-        let check = |capability: &Capability| capability.check_now(wall, &self.revocations);
-        let gone: Vec<(PublicKey, Refusal)> = self
-            .neighbours
-            .iter()
-            .filter_map(|(peer, neighbour)| Some((*peer, check(&neighbour.capability).err()?)))
-            .collect();
-        let own = check(&self.own.0);
-        for (peer, why) in gone {
-            self.cut(peer, why);
-        }
-        match own {
-            Ok(()) => self.locked_out = false,
-            Err(why) if !self.locked_out => {
-                self.locked_out = true;
-                self.outputs.push_back(Output::LockedOut(why));
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn show(&self) -> Message {
-        Message::Show { capability: self.own.0.encode().into() }
-    }
-
-    fn on_show(&mut self, now: Time, from: PublicKey, bytes: &[u8]) {
-        match self.read(now, &from, bytes) {
-            Ok((capability, pass)) => self.admit(capability, pass),
-            // The one before still holds, or is found out by the next sweep.
-            Err(Some(Refusal::Expired { .. } | Refusal::NotYet { .. })) => {}
-            Err(Some(why @ Refusal::Revoked { .. })) => self.cut(from, why),
-            Err(_) => self.outputs.push_back(Output::Fault { from }),
-        }
-    }
-
-    fn read(
-        &self,
-        now: Time,
-        peer: &PublicKey,
-        bytes: &[u8],
-    ) -> Result<(Capability, Pass), Option<Refusal>> {
-        let capability = Capability::decode(bytes).map_err(|_| None)?;
-        let wall = self.wall(now);
-        let pass = capability.verify_for(peer, &self.genesis, wall, &self.revocations)?;
-        Ok((capability, pass))
-    }
-
-    /// Who signs for others here, if anybody does.
-    fn issuer(&self) -> Option<Issuer> {
-        self.root.clone().or_else(|| {
-            let (own, pass) = &self.own;
-            let is_admin = pass.role == Role::Admin;
-            let delegate = || Issuer::delegate(&self.genesis, self.key.clone(), own.clone()).ok();
-            is_admin.then(delegate).flatten()
-        })
-    }
-
-    fn on_renew(&mut self, now: Time, from: PublicKey) {
-        let wall = self.wall(now);
-        let Some(issuer) = self.issuer() else { return };
-        let Some(neighbour) = self.neighbours.get(&from) else { return };
-        if neighbour.capability.check_now(wall, &self.revocations).is_err() {
-            return;
-        }
-        let pass = neighbour.pass;
-        if !self.may(now, from, Answer::Renewed) {
-            return;
-        }
-        if let Ok(capability) = issuer.admit(from, pass.role, wall, pass.term, pass.origin) {
-            self.send(from, Message::Renewed { capability: capability.encode().into() });
-        }
-    }
-
-    fn on_renewed(&mut self, now: Time, from: PublicKey, bytes: &[u8]) {
-        let key = self.key.public();
-        match self.read(now, &key, bytes) {
-            Ok((capability, pass)) => {
-                let own = &self.own.1;
-                let better = pass.expires > own.expires || (own.provisional && !pass.provisional);
-                if better && pass.role == own.role {
-                    self.adopt(now, capability, pass);
-                }
-            }
-            Err(None | Some(Refusal::Forged | Refusal::OtherMesh | Refusal::OtherPeer)) => {
-                self.outputs.push_back(Output::Fault { from });
-            }
-            // The admin's own, perhaps: the next one is asked.
-            Err(Some(_)) => {}
-        }
-    }
-
-    fn adopt(&mut self, now: Time, capability: Capability, pass: Pass) {
-        self.own = (capability.clone(), pass);
-        self.locked_out = false;
-        self.outputs.push_back(Output::Adopted { capability: Box::new(capability), pass });
-        self.send_all(None, &self.show());
-        self.next_renewal = now + self.config.renew_interval;
-    }
-
-    /// The time from which on a longer membership is wanted.
-    fn renewal_from(&self) -> Time {
-        let pass = &self.own.1;
-        if pass.provisional {
-            return self.clock.0;
-        }
-        self.time_after(pass.issued + pass.expires.since(pass.issued) / 2)
-    }
-
-    fn needs_renewal(&self, now: Time) -> bool {
-        now >= self.renewal_from()
-    }
-
-    fn renew(&mut self, now: Time) {
-        if !self.needs_renewal(now) || now < self.next_renewal {
-            return;
-        }
-        self.next_renewal = now + self.config.renew_interval;
-        if self.root.is_some() {
-            return self.renew_myself(now);
-        }
-        let admins = || {
-            let linked = self.neighbours.iter().filter(|(_, neighbour)| neighbour.linked);
-            linked.filter(|(_, n)| n.pass.role == Role::Admin).map(|(peer, _)| *peer)
-        };
-        let next = admins().find(|peer| Some(*peer) > self.asked).or_else(|| admins().next());
-        if let Some(admin) = next {
-            self.asked = Some(admin);
-            self.send(admin, Message::Renew);
-        }
-    }
-
-    fn renew_myself(&mut self, now: Time) {
-        let (wall, pass) = (self.wall(now), self.own.1);
-        let Some(root) = &self.root else { return };
-        let renewed = root.admit(pass.peer, pass.role, wall, pass.term, pass.origin);
-        let Ok(capability) = renewed else { return };
-        let verified = capability.verify(&self.genesis, wall, &self.revocations);
-        if let Ok(pass) = verified {
-            self.adopt(now, capability, pass);
-        }
-    }
-
     fn on_timeout(&mut self, now: Time) {
         self.renew(now);
         self.sweep(now);
@@ -437,13 +220,6 @@ impl Keeper {
         }
         self.send_all(None, &self.state());
     }
-}
-
-/// Revocations as messages.
-fn statements(revocations: &[Revocation]) -> impl Iterator<Item = Message> {
-    revocations.chunks(MAX_STATEMENTS).map(|chunk| Message::Revocations {
-        statements: chunk.iter().map(|one| one.encode().into()).collect(),
-    })
 }
 
 impl Protocol for Keeper {

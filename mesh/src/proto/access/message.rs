@@ -6,10 +6,15 @@ use minicbor::{
     bytes::{ByteArray, ByteVec},
 };
 
-use super::{MAX_CAPABILITY, MAX_REVOCATIONS, Revocation};
+use super::MAX_REVOCATIONS;
 
 /// Most revocations in one message.
 pub const MAX_STATEMENTS: usize = 512;
+
+/// Longest revocation and capability in a message, in bytes. There is room for those of a later
+/// release, which are skipped.
+const MAX_STATEMENT: usize = 512;
+const MAX_SHOWN: usize = 4096;
 
 /// Length of the name of a revocation or a capability.
 const ID: usize = 16;
@@ -90,10 +95,10 @@ impl Message {
             Self::Want { held } => within(held.len(), MAX_REVOCATIONS * ID),
             Self::Revocations { statements } => {
                 within(statements.len(), MAX_STATEMENTS)?;
-                statements.iter().try_for_each(|one| within(one.len(), Revocation::LEN))
+                statements.iter().try_for_each(|one| within(one.len(), MAX_STATEMENT))
             }
             Self::Show { capability } | Self::Renewed { capability } => {
-                within(capability.len(), MAX_CAPABILITY)
+                within(capability.len(), MAX_SHOWN)
             }
             Self::State { .. } | Self::Ask | Self::Renew => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! Revocations: what an admin took back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use aether_core::{
     Domain, Genesis, Hash, MeshId, PublicKey, SecretKey, Signature,
@@ -169,10 +169,20 @@ pub enum Noted {
 /// The revocations that a node holds, one per key: of two, the one that holds for longer.
 ///
 /// A set that only grows, but for what is over; so all who heard the same hold the same.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Revocations {
     by_key: BTreeMap<PublicKey, Revocation>,
+    /// Reckoned when it is asked for: a neighbour may ask often.
+    digest: OnceLock<Hash>,
 }
+
+impl PartialEq for Revocations {
+    fn eq(&self, other: &Self) -> bool {
+        self.by_key == other.by_key
+    }
+}
+
+impl Eq for Revocations {}
 
 impl Revocations {
     /// Whether a key is revoked.
@@ -210,6 +220,7 @@ impl Revocations {
     pub fn insert(&mut self, revocation: Revocation, now: Wall) -> Noted {
         let noted = self.judge(&revocation, now);
         if noted == Noted::New {
+            self.digest.take();
             self.by_key.insert(revocation.key, revocation);
         }
         noted
@@ -217,6 +228,7 @@ impl Revocations {
 
     /// Forgets the revocation of a key.
     pub fn forget(&mut self, key: &PublicKey) {
+        self.digest.take();
         self.by_key.remove(key);
     }
 
@@ -230,17 +242,19 @@ impl Revocations {
             .map(Revocation::key)
             .collect();
         for key in &gone {
-            self.by_key.remove(key);
+            self.forget(key);
         }
         gone
     }
 
     /// The same for all who hold the same.
     pub fn digest(&self) -> Hash {
-        let mut hasher = SET.hasher();
-        for revocation in self.by_key.values() {
-            hasher.update(&revocation.id());
-        }
-        hasher.finish()
+        *self.digest.get_or_init(|| {
+            let mut hasher = SET.hasher();
+            for revocation in self.by_key.values() {
+                hasher.update(&revocation.id());
+            }
+            hasher.finish()
+        })
     }
 }

@@ -25,8 +25,10 @@ pub(super) const INVITE: &str = "aether_invite1_";
 pub(super) const MEMBERSHIP: &str = "aether_membership1_";
 pub(super) const CAPABILITY: &str = "aether_capability1_";
 pub(super) const REVOCATION: &str = "aether_revocation1_";
+const GENESIS: &str = "aether_genesis1_";
 
-const KINDS: [(&str, &str); 4] = [
+const KINDS: [(&str, &str); 5] = [
+    (GENESIS, "a genesis"),
     (INVITE, "an invite"),
     (MEMBERSHIP, "a membership"),
     (CAPABILITY, "a capability"),
@@ -72,6 +74,16 @@ pub(super) fn unarmor(kind: &'static str, text: &str, max: usize) -> Result<Vec<
 fn checksum(kind: &str, bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
     let hash = CHECKSUM.hasher().update(kind.as_bytes()).update(bytes).finish();
     *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
+}
+
+/// A genesis as text: `aether_genesis1_` and base64url with a checksum. No secret.
+pub fn genesis_text(genesis: &Genesis) -> String {
+    armor(GENESIS, &genesis.encode())
+}
+
+/// Reads what [`genesis_text`] wrote. White space doesn't matter.
+pub fn parse_genesis(text: &str) -> Result<Genesis, TokenError> {
+    Ok(Genesis::decode(&unarmor(GENESIS, text, MAX_GENESIS)?)?)
 }
 
 /// Why a text can't be used.
@@ -238,6 +250,27 @@ impl Invite {
             return Err(CapabilityError::Malformed.into());
         }
         Ok(Self { genesis, capability, key, addresses })
+    }
+}
+
+/// What lets a node in: an invite, or a membership that an admin signed for it.
+#[derive(Clone, Debug)]
+pub enum Ticket {
+    /// For whoever has it.
+    Invite(Box<Invite>),
+    /// For the peer that it names.
+    Membership(Membership),
+}
+
+impl Ticket {
+    /// Reads either kind of text.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        match Invite::parse(text) {
+            Err(TokenError::OtherKind { .. }) if text.trim_start().starts_with(MEMBERSHIP) => {
+                Membership::parse(text).map(Self::Membership)
+            }
+            invite => invite.map(|invite| Self::Invite(Box::new(invite))),
+        }
     }
 }
 

@@ -18,11 +18,20 @@ async fn over(node: &Node, transport: &str) -> Vec<Multiaddr> {
     addresses
 }
 
+/// Everything that a node listens on, and what tells the transports apart in its addresses.
+const EVERYTHING: [&str; 4] = [
+    "/ip4/127.0.0.1/udp/0/quic-v1",
+    "/ip4/127.0.0.1/tcp/0",
+    "/ip4/127.0.0.1/tcp/0/ws",
+    "/memory/0",
+];
+const TRANSPORTS: [&str; 4] = ["/quic-v1", "/tcp/", "/ws", "/memory/"];
+
 /// A node that dials `target` over every transport is refused for a reason that it is told, and
 /// never gets a connection; nor does the target.
 async fn is_refused(admin: &Admin, key: &SecretKey, membership: Membership, why: &str) {
-    let target = admin.member(Role::Writer).spawn().await.unwrap();
-    for transport in ["/tcp/", "/quic-v1"] {
+    let target = admin.member(Role::Writer).listen(EVERYTHING).spawn().await.unwrap();
+    for transport in TRANSPORTS {
         let stranger = admin.enter(key, membership.clone());
         let stranger = stranger.seeds(over(&target, transport).await).spawn().await.unwrap();
         until("it to be refused", || async {
@@ -51,15 +60,20 @@ fn established(node: &Node) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_are_counted_as_established() {
-    // Or the counts of none above would show nothing.
-    let admin = Admin::found("count");
-    let one = admin.member(Role::Writer).spawn().await.unwrap();
-    let two = admin.member(Role::Reader).seeds(one.addresses().await.unwrap());
-    let two = two.spawn().await.unwrap();
-    until("the connection", || is_connected(&one, &two)).await;
-    assert!(established(&one) > 0 && established(&two) > 0);
-    shutdown(vec![one, two]).await;
+async fn members_meet_over_every_transport() {
+    let admin = Admin::found("every");
+    let one = admin.member(Role::Writer).listen(EVERYTHING).spawn().await.unwrap();
+    for transport in TRANSPORTS {
+        let two = admin.member(Role::Reader).listen([""; 0]).seeds(over(&one, transport).await);
+        let two = two.spawn().await.unwrap();
+        until(transport, || is_connected(&one, &two)).await;
+        until("what it showed", || async { one.access_of(&two.id()).is_some() }).await;
+        assert_eq!(one.access_of(&two.id()).unwrap().role, Role::Reader);
+        // Or the counts of none elsewhere would show nothing.
+        assert!(established(&one) > 0 && established(&two) > 0);
+        two.shutdown().await;
+    }
+    shutdown(vec![one]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

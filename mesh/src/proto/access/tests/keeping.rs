@@ -198,6 +198,16 @@ fn a_neighbour_that_shows_a_renewed_one_stays() {
 }
 
 #[test]
+fn a_second_connection_does_not_undo_a_renewal() {
+    let mut node = Node::new(5, member(5, Role::Writer));
+    node.meet(6, member(6, Role::Writer));
+    let renewed = root().admit(public(6), Role::Writer, NOW, 2 * TERM, None).unwrap();
+    node.hear(6, show(&renewed));
+    node.meet(6, member(6, Role::Writer));
+    assert_eq!(node.keeper.neighbours().next().unwrap().expires, NOW + 2 * TERM);
+}
+
+#[test]
 fn a_neighbour_is_asked_for_what_it_says_it_shows() {
     // What it showed got lost.
     let mut node = Node::new(5, member(5, Role::Writer));
@@ -217,12 +227,30 @@ fn a_forged_or_borrowed_capability_is_a_fault() {
     node.meet(6, member(6, Role::Writer));
     let mut forged = member(6, Role::Admin).encode();
     forged[200] ^= 1;
-    for bytes in [forged, member(7, Role::Admin).encode(), b"junk".to_vec()] {
+    for bytes in [forged, member(7, Role::Admin).encode(), b"\x01unk".to_vec()] {
         let outputs = node.hear(6, Message::Show { capability: bytes.into() });
         assert_eq!(outputs, [Output::Fault { from: public(6) }]);
     }
     let pass = node.keeper.neighbours().next().unwrap();
     assert_eq!(pass.role, Role::Writer, "what it had shown stands");
+}
+
+#[test]
+fn what_a_later_release_says_is_nobodys_fault() {
+    let mut node = Node::new(5, member(5, Role::Writer));
+    node.meet(6, member(6, Role::Admin));
+    let mut newer = member(6, Role::Writer).encode();
+    newer[0] = 2;
+    let mut statement = Revocation::sign(&root(), public(9), NOW).unwrap().encode();
+    statement[0] = 2;
+    let messages = [
+        Message::Show { capability: newer.clone().into() },
+        Message::Renewed { capability: newer.into() },
+        Message::Revocations { statements: vec![statement.into()] },
+    ];
+    for message in messages {
+        assert_eq!(node.hear(6, message), []);
+    }
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn only_an_admin_of_the_genesis_revokes() {
         Revocation::signed(mesh, &key(3), public(8), NOW).encode(),
         Revocation::signed(other, &key(1), public(8), NOW).encode(),
         flipped,
-        revocation(8).encode()[1..].to_vec(),
+        revocation(8).encode()[..100].to_vec(),
     ];
     for bytes in forged {
         let mut node = node();
@@ -242,7 +242,7 @@ fn messages_of_a_later_release_are_skipped() {
     let newer = aether_core::wire::to_cbor(&(7u64, "whatever"));
     assert_eq!(Message::decode(&newer), Ok(None));
     assert!(Message::decode(&[0x80]).is_err());
-    let long = Message::Show { capability: vec![0; MAX_CAPABILITY + 1].into() };
+    let long = Message::Show { capability: vec![0; 4097].into() };
     assert!(Message::decode(&aether_core::wire::to_cbor(&long)).is_err());
     let many = Message::Revocations { statements: vec![vec![].into(); MAX_STATEMENTS + 1] };
     assert!(Message::decode(&aether_core::wire::to_cbor(&many)).is_err());

@@ -43,6 +43,12 @@ fn what_was_pasted_instead_is_named() {
     let membership = invite(Role::Writer).join(public(5), NOW).unwrap().to_text();
     let error = Invite::parse(&membership).unwrap_err().to_string();
     assert_eq!(error, "this is a membership, not an invite");
+    assert!(matches!(Ticket::parse(&membership), Ok(Ticket::Membership(_))));
+    assert!(matches!(Ticket::parse(&invite(Role::Reader).to_text()), Ok(Ticket::Invite(_))));
+    let genesis = genesis_text(&genesis());
+    assert!(parse_genesis(&genesis).is_ok_and(|read| read == super::genesis()));
+    let error = Ticket::parse(&genesis).unwrap_err().to_string();
+    assert_eq!(error, "this is a genesis, not an invite");
     let error = Invite::parse("hello").unwrap_err().to_string();
     assert_eq!(error, "this is no token; an invite begins with aether_invite1_");
 }
