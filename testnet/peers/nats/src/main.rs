@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
 use async_nats::Client;
 use bytes::Bytes;
 use clap::Parser as _;
@@ -78,8 +77,8 @@ async fn run(program: &Path, options: &Options) -> anyhow::Result<Calls> {
         (async_nats::connect(&server.url).await?, async_nats::connect(&server.url).await?);
     let mut answering = JoinSet::new();
     let requests = answerer.subscribe(SUBJECT).await?;
-    answerer.flush().await?;
     answering.spawn(answer(answerer, requests));
+    subscribed(&caller).await?;
 
     let begin = now() + WARM_UP;
     let time = Time { begin, end: begin + Duration::from_secs_f64(options.seconds) };
@@ -108,6 +107,18 @@ async fn run(program: &Path, options: &Options) -> anyhow::Result<Calls> {
         cpu_seconds: cpu.as_secs_f64(),
         peak: peak_memory_of("self")? + server_peak,
     })
+}
+
+/// Waits until the server knows who answers, which a flush doesn't tell.
+async fn subscribed(caller: &Client) -> anyhow::Result<()> {
+    let begin = now();
+    loop {
+        match caller.request(SUBJECT, Bytes::new()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if begin.elapsed() > STARTING => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
 }
 
 /// A server, ended when this is dropped.
