@@ -9,11 +9,14 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::poll_read_buf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes asked of the stream at a time.
-const READ: usize = 32 * 1024;
+/// Bytes asked of the stream at a time. They are zeroed first, so that many would cost more than
+/// the small messages that most streams carry.
+const READ: usize = 8 * 1024;
+
+/// Bytes received before frames are looked for, if more are there.
+const ENOUGH: usize = 64 * 1024;
 
 /// Small frames are written together up to so many bytes.
 const TOGETHER: usize = 64 * 1024;
@@ -191,14 +194,29 @@ impl Framed {
         weight
     }
 
+    /// How many bytes came: 0 at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.received.reserve(READ);
-        let polled = poll_read_buf(Pin::new(&mut self.pipe), cx, &mut self.received);
-        if polled.is_pending() && self.received.is_empty() {
-            // An idle stream holds no buffer.
-            self.received = BytesMut::new();
+        let mut bytes = [0; READ];
+        let mut received = 0;
+        while received < ENOUGH {
+            let mut read = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.pipe).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => break,
+                Poll::Ready(Ok(())) => self.received.extend_from_slice(read.filled()),
+                // What came before is handled first; the next read meets the same end.
+                Poll::Ready(Err(_)) | Poll::Pending if received > 0 => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if self.received.is_empty() {
+                        // An idle stream holds no buffer.
+                        self.received = BytesMut::new();
+                    }
+                    return Poll::Pending;
+                }
+            }
+            received += read.filled().len();
         }
-        polled
+        Poll::Ready(Ok(received))
     }
 }
 

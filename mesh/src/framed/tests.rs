@@ -85,3 +85,21 @@ async fn a_body_stands_where_it_was_pushed() {
     let ((), received) = tokio::join!(sender.finish(), receive);
     assert_eq!(received, frames);
 }
+
+#[tokio::test]
+async fn all_that_has_come_is_received_at_once_and_an_idle_stream_holds_no_buffer() {
+    let (ours, theirs) = tokio::io::duplex(4 * READ);
+    let (mut sender, mut receiver) = (Framed::new(Box::new(ours)), Framed::new(Box::new(theirs)));
+    let frames = [chunk(1, READ), chunk(2, READ), chunk(3, 1)];
+    for frame in &frames {
+        sender.push(frame);
+    }
+    let weight = frames.iter().map(ServiceFrame::weight).sum();
+    assert_eq!(sender.run(false).await, Happened::Sent(weight));
+    assert_eq!(receiver.run(true).await, Happened::Received);
+    for frame in frames {
+        assert_eq!(receiver.next::<ServiceFrame>(), Ok(Some(frame)));
+    }
+    assert!(futures::poll!(std::pin::pin!(receiver.run(true))).is_pending());
+    assert_eq!(receiver.received.capacity(), 0);
+}

@@ -113,7 +113,8 @@ pub(super) struct Balancing {
 /// A call under way.
 #[derive(Debug)]
 struct Open {
-    call: NewCall,
+    /// Apart, so that the map of calls has little to move.
+    call: Box<NewCall>,
     began: Time,
     /// How attempts ended: a handful.
     results: BTreeMap<AttemptId, Result<Bytes, CallFailed>>,
@@ -180,7 +181,7 @@ impl Balancing {
 
     fn on_request(&mut self, request: Request) {
         match request {
-            Request::Call(call) => self.on_call(*call),
+            Request::Call(call) => self.on_call(call),
             Request::Cancel { id } => {
                 if let Some(open) = self.calls.get(&id)
                     && self.waiting.remove(&(open.call.deadline, id))
@@ -196,7 +197,7 @@ impl Balancing {
         }
     }
 
-    fn on_call(&mut self, call: NewCall) {
+    fn on_call(&mut self, call: Box<NewCall>) {
         let id = call.id;
         let began = self.parts.clock.now();
         let deadline = call.deadline;

@@ -2,20 +2,21 @@
 //!
 //! ```text
 //! cargo run --release -p aether-bench -- gossip --json rows.json
+//! cargo run --release -p aether-bench -- service --quick
 //! cargo run --release -p aether-bench -- all
 //! ```
 //!
 //! **Promise.** Payloads are random, transports are real, subjects take turns (Aether, plain,
 //! Aether, plain ...), each run is a fresh process, and the median is quoted. A run that loses a
-//! message, or delivers one twice, doesn't count, and its row says so. Every [goal](report::GOALS)
-//! of a work has a row or the program exits with status 1; a goal that is measured and not met is
-//! shown as such, with status 0.
+//! message or delivers one twice, or in which a call fails, doesn't count, and its row says so.
+//! Every [goal](report::GOALS) of a work has a row or the program exits with status 1; a goal that
+//! is measured and not met is shown as such, with status 0.
 //!
 //! In reading order:
 //!
 //! - [`report`]: rows, goals, the table and the JSON.
-//! - [`works::gossip`]: what is measured, and how.
-//! - [`subjects`]: who is measured.
+//! - [`works::gossip`], [`works::service`]: what is measured, and how.
+//! - [`subjects`]: whose topics are measured.
 //! - [`process`]: fresh processes, their processor time and memory.
 //!
 //! What a ratio means: both subjects ran on this machine, within seconds of each other, under the
@@ -32,7 +33,8 @@
 //! let mut report = Report::default();
 //! report.push(plain);
 //! report.push(aether);
-//! assert_eq!(report.complete(&["gossip"]).len(), GOALS.len() - 1, "all others have no row");
+//! let missing = report.complete(&["gossip", "service"]);
+//! assert_eq!(missing.len(), GOALS.len() - 1, "all others have no row");
 //! ```
 
 mod options;

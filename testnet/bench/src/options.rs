@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     report::Report,
-    works::{Effort, gossip},
+    works::{Effort, gossip, service},
 };
 
 /// Measures Aether side by side with what it stands on.
@@ -34,6 +34,8 @@ pub struct Options {
 pub enum Name {
     /// Topics beside plain gossipsub.
     Gossip,
+    /// Services beside plain request-response, and beside NATS where it is installed.
+    Service,
     /// Everything.
     All,
 }
@@ -42,7 +44,9 @@ impl Name {
     /// The works that the name stands for.
     fn works(self) -> &'static [&'static str] {
         match self {
-            Self::Gossip | Self::All => &["gossip"],
+            Self::Gossip => &["gossip"],
+            Self::Service => &["service"],
+            Self::All => &["gossip", "service"],
         }
     }
 }
@@ -50,10 +54,7 @@ impl Name {
 /// Does what the command line says. The exit status is 1 if a goal has no row.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(trial) = &options.trial {
-        let trial = serde_json::from_str(trial).context("the trial is not one of this release")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let sample = runtime.block_on(gossip::trial::run(&trial))?;
-        println!("{}", serde_json::to_string(&sample)?);
+        println!("{}", sample(options.name, trial)?);
         return Ok(ExitCode::SUCCESS);
     }
     let effort = Effort { runs: options.runs, quick: options.quick };
@@ -63,6 +64,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     for work in works {
         match *work {
             "gossip" => runtime.block_on(gossip::measure(effort, &mut report)),
+            "service" => runtime.block_on(service::measure(effort, &mut report)),
             other => anyhow::bail!("there is no work named {other}"),
         }
     }
@@ -76,4 +78,21 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         eprintln!("the goal {goal} has no row: the lines above say which runs failed");
     }
     Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes one run in this process. What it measured, as JSON.
+fn sample(name: Name, trial: &str) -> anyhow::Result<String> {
+    const UNKNOWN: &str = "the trial is not one of this release";
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(match name {
+        Name::Gossip => {
+            let trial = serde_json::from_str(trial).context(UNKNOWN)?;
+            serde_json::to_string(&runtime.block_on(gossip::trial::run(&trial))?)
+        }
+        Name::Service => {
+            let trial = serde_json::from_str(trial).context(UNKNOWN)?;
+            serde_json::to_string(&runtime.block_on(service::trial::run(&trial))?)
+        }
+        Name::All => anyhow::bail!("a trial is of one work"),
+    }?)
 }

@@ -1,7 +1,11 @@
 //! Runs in fresh processes, so that one run's memory and crash are not the next one's, and what a
 //! process knows about itself.
 
-use std::{process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
@@ -17,8 +21,24 @@ const DEADLINE: Duration = Duration::from_secs(180);
 /// says on its standard error goes to ours.
 pub async fn fresh<T: Serialize, S: DeserializeOwned>(work: &str, trial: &T) -> anyhow::Result<S> {
     let program = std::env::current_exe().context("the program can't find itself")?;
+    output(&program, &[work.to_owned(), "--trial".to_owned(), serde_json::to_string(trial)?]).await
+}
+
+/// The program of `testnet/peers` with this name, if it is built: in the folder that
+/// `AETHER_PEERS` names, or where `testnet/peers/build.sh` puts it.
+pub fn peer(name: &str) -> Option<PathBuf> {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../peers/target/release");
+    let folder = std::env::var_os("AETHER_PEERS").map_or_else(|| built.into(), PathBuf::from);
+    Some(folder.join(name)).filter(|program| program.is_file())
+}
+
+/// Runs a program and reads the JSON that it prints. What was said of [`fresh`] holds here too.
+pub async fn output<S: DeserializeOwned>(
+    program: &Path,
+    arguments: &[String],
+) -> anyhow::Result<S> {
     let child = Command::new(program)
-        .args([work, "--trial", &serde_json::to_string(trial)?])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Bound {
     /// As large as this or larger.
     AtLeast(f64),
+    /// Larger than this.
+    Over(f64),
     /// As large as this or smaller.
     AtMost(f64),
 }
@@ -18,6 +20,7 @@ impl Bound {
     fn holds(self, ratio: f64) -> bool {
         match self {
             Self::AtLeast(bound) => ratio >= bound,
+            Self::Over(bound) => ratio > bound,
             Self::AtMost(bound) => ratio <= bound,
         }
     }
@@ -27,6 +30,7 @@ impl std::fmt::Display for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AtLeast(bound) => write!(f, ">= {bound}"),
+            Self::Over(bound) => write!(f, "> {bound}"),
             Self::AtMost(bound) => write!(f, "<= {bound}"),
         }
     }
@@ -45,6 +49,10 @@ const fn at_least(id: &'static str, bound: f64) -> Goal {
     Goal { id, bound: Bound::AtLeast(bound) }
 }
 
+const fn over(id: &'static str, bound: f64) -> Goal {
+    Goal { id, bound: Bound::Over(bound) }
+}
+
 const fn at_most(id: &'static str, bound: f64) -> Goal {
     Goal { id, bound: Bound::AtMost(bound) }
 }
@@ -59,12 +67,18 @@ pub const GOALS: &[Goal] = &[
     at_least("gossip/throughput-32k/quic", 1.0),
     at_most("gossip/bytes-32k/tcp", 0.7),
     at_most("gossip/bytes-32k/quic", 0.7),
+    over("service/calls-64-by-1/tcp", 1.0),
+    over("service/calls-64-by-1/quic", 1.0),
+    over("service/calls-64-by-32/tcp", 1.0),
+    over("service/calls-64-by-32/quic", 1.0),
+    at_least("service/calls-64-by-256/tcp", 3.0),
+    at_least("service/calls-64-by-256/quic", 3.0),
 ];
 
 /// One figure of one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What was measured: `gossip`.
+    /// What was measured: `gossip` or `service`.
     pub work: String,
     /// Who was measured.
     pub subject: String,
@@ -274,6 +288,15 @@ mod tests {
     }
 
     #[test]
+    fn ahead_is_more_than_equal() {
+        let judged = |value| {
+            let row = |value| Row::new("service", "aether", "calls-64-by-1/tcp", "u", Some(value));
+            row(value).against(&row(10.0)).met
+        };
+        assert_eq!((judged(10.0), judged(10.1)), (Some(false), Some(true)));
+    }
+
+    #[test]
     fn a_figure_without_a_goal_has_a_ratio_only() {
         let row = judged("memory-64/tcp", Some(3.0), Some(2.0));
         assert_eq!((row.ratio, row.goal, row.met), (Some(1.5), None, None));
@@ -291,8 +314,8 @@ mod tests {
     #[test]
     fn a_goal_without_a_row_is_missing_and_gets_one_that_is_not_met() {
         let mut report = Report::default();
-        for goal in &GOALS[1..] {
-            report.push(judged(goal.id.strip_prefix("gossip/").unwrap(), Some(1.0), Some(1.0)));
+        for metric in GOALS[1..].iter().filter_map(|goal| goal.id.strip_prefix("gossip/")) {
+            report.push(judged(metric, Some(1.0), Some(1.0)));
         }
         assert_eq!(report.complete(&["gossip"]), [GOALS[0].id]);
         let last = report.rows().last().unwrap();
@@ -317,7 +340,8 @@ mod tests {
     fn goal_names_are_unique_and_belong_to_a_work() {
         let ids: BTreeSet<_> = GOALS.iter().map(|goal| goal.id).collect();
         assert_eq!(ids.len(), GOALS.len());
-        assert!(ids.iter().all(|id| id.starts_with("gossip/")));
+        let works = ["gossip/", "service/"];
+        assert!(ids.iter().all(|id| works.iter().any(|work| id.starts_with(work))));
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Transport {
         }
     }
 
-    fn listen(self) -> &'static str {
+    pub(crate) fn listen(self) -> &'static str {
         match self {
             Self::Tcp => "/ip4/127.0.0.1/tcp/0",
             Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
@@ -104,7 +104,7 @@ fn enough_neighbours(nodes: usize) -> usize {
 }
 
 /// Waits until a condition holds.
-async fn until<F>(what: &str, condition: F) -> anyhow::Result<()>
+pub(crate) async fn until<F>(what: &str, condition: F) -> anyhow::Result<()>
 where
     F: AsyncFn() -> anyhow::Result<bool>,
 {

@@ -1,6 +1,9 @@
 //! What can be measured, one module each.
 
 pub mod gossip;
+mod runs;
+pub mod service;
+pub mod transfer;
 
 /// How much is done for each figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

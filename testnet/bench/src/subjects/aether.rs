@@ -10,7 +10,7 @@ use super::{Cluster, State, Tracker, Transport, enough_neighbours, outbound_byte
 
 /// A message that is a byte string in CBOR too: 64 bytes take 66.
 #[derive(Debug)]
-struct Payload(Vec<u8>);
+pub(crate) struct Payload(pub(crate) Vec<u8>);
 
 impl Serialize for Payload {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

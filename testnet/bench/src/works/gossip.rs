@@ -18,10 +18,13 @@ pub mod trial;
 
 use trial::{Load, Sample, Trial};
 
-use super::Effort;
+use super::{
+    Effort,
+    runs::{self, Figure, compare, take_turns},
+};
 use crate::{
     process::fresh,
-    report::{Report, Row, median},
+    report::{Report, median},
     subjects::{Subject, Transport},
 };
 
@@ -50,9 +53,8 @@ pub async fn measure(effort: Effort, report: &mut Report) {
     }
 }
 
-/// What is measured of a throughput run besides the throughput: name, unit, figure.
-type Figure = (&'static str, &'static str, fn(&Sample) -> f64);
-const THROUGHPUT: [Figure; 5] = [
+/// What is measured of a throughput run, the throughput first.
+const THROUGHPUT: [Figure<Sample>; 5] = [
     ("throughput", "deliveries/s", |sample| sample.deliveries as f64 / sample.seconds),
     ("bytes", "B/delivered B", |sample| sample.sent_bytes as f64 / sample.payload_bytes as f64),
     ("cpu", "s/M deliveries", |sample| sample.cpu_seconds * 1e6 / sample.deliveries as f64),
@@ -61,7 +63,7 @@ const THROUGHPUT: [Figure; 5] = [
         sample.peak.saturating_sub(sample.resident) as f64 / 1048576.0
     }),
 ];
-const LATENCY: [Figure; 2] =
+const LATENCY: [Figure<Sample>; 2] =
     [("", "ms, median", |sample| sample.p50), ("-p99", "ms, 99 %", |sample| sample.p99)];
 
 #[derive(Clone, Copy)]
@@ -76,14 +78,14 @@ impl Bench {
         let window = self.best_window(size, seconds).await;
         let mut runs = [(Subject::Aether, None), (Subject::Plain, Some(window))]
             .map(|(subject, window)| (subject, Load::Throughput { seconds, window }))
-            .map(|(subject, load)| Runs::of(self.trial(subject, size, load)));
-        self.take_turns(&mut runs).await;
+            .map(|(subject, load)| self.trial(subject, size, load));
+        take_turns(self.effort.runs, &mut runs).await;
         let [aether, plain] = runs;
         let conditions = format!("{}, plain's window {window}", self.conditions(&aether, &plain));
-        for (figure, unit, of) in THROUGHPUT {
-            let metric = format!("{figure}-{name}/{}", self.transport.name());
-            let base = plain.row(PLAIN, &metric, unit, &conditions, of);
-            compare(report, base, [aether.row(AETHER, &metric, unit, &conditions, of)]);
+        for figure in THROUGHPUT {
+            let metric = format!("{}-{name}/{}", figure.0, self.transport.name());
+            let base = plain.row(PLAIN, &metric, &conditions, figure);
+            compare(report, base, [aether.row(AETHER, &metric, &conditions, figure)]);
         }
     }
 
@@ -91,23 +93,24 @@ impl Bench {
         let messages = if self.effort.quick { 100 } else { 3 * RATE };
         let load = |express| Load::Latency { messages, rate: RATE, express };
         let mut runs = [(Subject::Aether, false), (Subject::Plain, false), (Subject::Aether, true)]
-            .map(|(subject, express)| Runs::of(self.trial(subject, 64, load(express))));
-        self.take_turns(&mut runs).await;
+            .map(|(subject, express)| self.trial(subject, 64, load(express)));
+        take_turns(self.effort.runs, &mut runs).await;
         let [batched, plain, express] = runs;
         let rate = format!("{RATE} messages/s");
-        for (figure, unit, of) in LATENCY {
-            let metric = |kind| format!("latency{kind}-64{figure}/{}", self.transport.name());
+        for figure in LATENCY {
+            let metric = |kind| format!("latency{kind}-64{}/{}", figure.0, self.transport.name());
             let conditions = format!("{}, {rate}", self.conditions(&batched, &plain));
-            let base = plain.row(PLAIN, &metric(""), unit, &conditions, of);
-            let batched = batched.row(AETHER, &metric(""), unit, &conditions, of);
+            let base = plain.row(PLAIN, &metric(""), &conditions, figure);
+            let batched = batched.row(AETHER, &metric(""), &conditions, figure);
             let conditions = format!("{}, {rate}", self.conditions(&express, &plain));
-            let express = express.row(EXPRESS, &metric("-express"), unit, &conditions, of);
+            let express = express.row(EXPRESS, &metric("-express"), &conditions, figure);
             compare(report, base, [batched, express]);
         }
     }
 
-    fn trial(self, subject: Subject, size: usize, load: Load) -> Trial {
-        Trial { subject, transport: self.transport, nodes: NODES, size, load, seed: 0 }
+    fn trial(self, subject: Subject, size: usize, load: Load) -> Runs {
+        let transport = self.transport;
+        Runs::of(WORK, Trial { subject, transport, nodes: NODES, size, load, seed: 0 })
     }
 
     /// The window at which plain gossipsub is fastest without loss; the smallest if there is none.
@@ -115,7 +118,7 @@ impl Bench {
         let (mut best, mut fastest) = (WINDOWS[0], 0.0);
         for window in WINDOWS {
             let load = Load::Throughput { seconds, window: Some(window) };
-            let mut runs = Runs::of(self.trial(Subject::Plain, size, load));
+            let mut runs = self.trial(Subject::Plain, size, load);
             runs.one_more().await;
             let speed = runs.clean().map(THROUGHPUT[0].2).next().unwrap_or(0.0);
             if speed > fastest {
@@ -125,17 +128,9 @@ impl Bench {
         best
     }
 
-    async fn take_turns(self, runs: &mut [Runs]) {
-        for _ in 0..self.effort.runs {
-            for runs in &mut *runs {
-                runs.one_more().await;
-            }
-        }
-    }
-
     fn conditions(self, aether: &Runs, plain: &Runs) -> String {
         let degree = |runs: &Runs| {
-            let degree = median(runs.samples.iter().map(|sample| sample.mesh_degree).collect());
+            let degree = median(runs.samples().iter().map(|sample| sample.mesh_degree).collect());
             degree.map_or_else(|| "unknown".to_owned(), |degree| format!("{degree:.1}"))
         };
         format!(
@@ -149,83 +144,26 @@ impl Bench {
     }
 }
 
-/// Puts the rows into the report, compared with the baseline's, and the baseline's after them.
-fn compare(report: &mut Report, base: Option<Row>, rows: impl IntoIterator<Item = Option<Row>>) {
-    for row in rows.into_iter().flatten() {
-        report.push(match &base {
-            Some(base) => row.against(base),
-            None => row,
-        });
-    }
-    if let Some(base) = base {
-        report.push(base);
+type Runs = runs::Runs<Trial>;
+
+impl runs::Trial for Trial {
+    type Sample = Sample;
+
+    async fn run(&self, seed: u64) -> anyhow::Result<Sample> {
+        fresh(WORK, &Self { seed, ..self.clone() }).await
     }
 }
 
-/// All runs of one trial so far.
-struct Runs {
-    trial: Trial,
-    samples: Vec<Sample>,
-    failed: u64,
-}
+impl runs::Sample for Sample {
+    const TROUBLE: &str = "lost or repeated messages";
 
-impl Runs {
-    fn of(trial: Trial) -> Self {
-        Self { trial, samples: Vec::new(), failed: 0 }
+    fn is_clean(&self) -> bool {
+        self.is_clean()
     }
 
-    /// Makes another run, with a seed of its own, and says on standard error how it went.
-    async fn one_more(&mut self) {
-        self.trial.seed = self.samples.len() as u64 + self.failed;
-        let Trial { subject, transport, size, load, .. } = &self.trial;
-        eprint!("{WORK}: {subject:?}, {transport:?}, {size} B, {load:?}: ");
-        match fresh::<_, Sample>(WORK, &self.trial).await {
-            Ok(sample) => {
-                let speed = THROUGHPUT[0].2(&sample);
-                let Sample { p50, lost, duplicates, .. } = sample;
-                let troubles = if sample.is_clean() { "" } else { " DOESN'T COUNT" };
-                eprintln!(
-                    "{speed:.0} deliveries/s, {p50:.2} ms, {lost} lost, \
-                     {duplicates} twice{troubles}"
-                );
-                self.samples.push(sample);
-            }
-            Err(error) => {
-                eprintln!("{error:#}");
-                self.failed += 1;
-            }
-        }
-    }
-
-    fn clean(&self) -> impl Iterator<Item = &Sample> {
-        self.samples.iter().filter(|sample| sample.is_clean())
-    }
-
-    /// The row of one figure: its median over the runs that count, if those are more than half.
-    /// No row if no run came to its end.
-    fn row(
-        &self,
-        subject: &str,
-        metric: &str,
-        unit: &str,
-        conditions: &str,
-        figure: fn(&Sample) -> f64,
-    ) -> Option<Row> {
-        let clean: Vec<f64> = self.clean().map(figure).collect();
-        let (ended, count) = (self.samples.len(), clean.len());
-        let all = ended as u64 + self.failed;
-        if ended == 0 {
-            return None;
-        }
-        let mut conditions = conditions.to_owned();
-        if (count as u64) < all {
-            conditions.push_str(&format!(
-                ", {} of {all} runs lost or repeated messages, {} failed",
-                ended - count,
-                self.failed
-            ));
-        }
-        let value = if 2 * count as u64 > all { median(clean) } else { None };
-        Some(Row::new(WORK, subject, metric, unit, value).under(&conditions))
+    fn summary(&self) -> String {
+        let speed = THROUGHPUT[0].2(self);
+        let Self { p50, lost, duplicates, .. } = self;
+        format!("{speed:.0} deliveries/s, {p50:.2} ms, {lost} lost, {duplicates} twice")
     }
 }

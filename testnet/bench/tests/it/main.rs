@@ -2,7 +2,10 @@
 
 use aether_bench::{
     subjects::{Subject, Transport},
-    works::gossip::trial::{Load, Sample, Trial, run},
+    works::{
+        gossip::trial::{Load, Sample, Trial, run},
+        service,
+    },
 };
 
 const NODES: usize = 3;
@@ -45,4 +48,27 @@ async fn plain_gossipsub_is_measured() {
     steady(Subject::Plain, Transport::Tcp, false).await;
     steady(Subject::Plain, Transport::Quic, false).await;
     flat_out(Subject::Plain, Transport::Tcp, Some(8)).await;
+}
+
+async fn calls(subject: service::trial::Subject, transport: Transport) {
+    let trial =
+        service::trial::Trial { subject, transport, depth: 8, size: 64, seconds: 0.2, seed: 7 };
+    let sample = service::trial::run(&trial).await.expect("a small run ends well");
+    assert!(sample.is_clean(), "{trial:?}: {sample:?}");
+    assert!(sample.p50 > 0.0 && sample.p99 >= sample.p50, "{sample:?}");
+    assert!(sample.seconds > 0.1 && sample.cpu_seconds > 0.0 && sample.peak > 0, "{sample:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aether_services_are_measured() {
+    calls(service::trial::Subject::Aether, Transport::Tcp).await;
+    calls(service::trial::Subject::Aether, Transport::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_response_is_measured() {
+    for is_lazy in [false, true] {
+        calls(service::trial::Subject::RequestResponse { is_lazy }, Transport::Tcp).await;
+        calls(service::trial::Subject::RequestResponse { is_lazy }, Transport::Quic).await;
+    }
 }
