@@ -15,7 +15,7 @@
 //! In reading order:
 //!
 //! - [`report`]: rows, goals, the table and the JSON.
-//! - [`works::gossip`], [`works::service`]: what is measured, and how.
+//! - [`works::gossip`], [`works::service`], [`works::blob`]: what is measured, and how.
 //! - [`subjects`]: whose topics are measured.
 //! - [`process`]: fresh processes, their processor time and memory.
 //!

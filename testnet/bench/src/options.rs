@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     report::Report,
-    works::{Effort, gossip, service},
+    works::{Effort, blob, gossip, service},
 };
 
 /// Measures Aether side by side with what it stands on.
@@ -36,6 +36,8 @@ pub enum Name {
     Gossip,
     /// Services beside plain request-response, and beside NATS where it is installed.
     Service,
+    /// Blobs beside a bare stream, and beside iroh-blobs and plain TCP where they are built.
+    Blob,
     /// Everything.
     All,
 }
@@ -46,7 +48,8 @@ impl Name {
         match self {
             Self::Gossip => &["gossip"],
             Self::Service => &["service"],
-            Self::All => &["gossip", "service"],
+            Self::Blob => &["blob"],
+            Self::All => &["gossip", "service", "blob"],
         }
     }
 }
@@ -65,6 +68,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         match *work {
             "gossip" => runtime.block_on(gossip::measure(effort, &mut report)),
             "service" => runtime.block_on(service::measure(effort, &mut report)),
+            "blob" => runtime.block_on(blob::measure(effort, &mut report)),
             other => anyhow::bail!("there is no work named {other}"),
         }
     }
@@ -92,6 +96,10 @@ fn sample(name: Name, trial: &str) -> anyhow::Result<String> {
         Name::Service => {
             let trial = serde_json::from_str(trial).context(UNKNOWN)?;
             serde_json::to_string(&runtime.block_on(service::trial::run(&trial))?)
+        }
+        Name::Blob => {
+            let trial = serde_json::from_str(trial).context(UNKNOWN)?;
+            serde_json::to_string(&runtime.block_on(blob::trial::run(&trial))?)
         }
         Name::All => anyhow::bail!("a trial is of one work"),
     }?)

@@ -73,12 +73,15 @@ pub const GOALS: &[Goal] = &[
     over("service/calls-64-by-32/quic", 1.0),
     at_least("service/calls-64-by-256/tcp", 3.0),
     at_least("service/calls-64-by-256/quic", 3.0),
+    at_least("blob/speed-from-1/tcp", 0.9),
+    at_least("blob/speed-from-1/quic", 0.9),
+    at_least("blob/speed-from-1-beside-iroh-blobs/quic", 1.0),
 ];
 
 /// One figure of one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What was measured: `gossip` or `service`.
+    /// What was measured: `gossip`, `service` or `blob`.
     pub work: String,
     /// Who was measured.
     pub subject: String,

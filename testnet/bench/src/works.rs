@@ -1,5 +1,6 @@
 //! What can be measured, one module each.
 
+pub mod blob;
 pub mod gossip;
 mod runs;
 pub mod service;

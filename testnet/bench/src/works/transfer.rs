@@ -40,7 +40,7 @@ impl runs::Sample for Sample {
 }
 
 /// What is measured of a transfer.
-const FIGURES: [Figure<Sample>; 4] = [
+pub(super) const FIGURES: [Figure<Sample>; 4] = [
     ("speed", "MiB/s", |sample| sample.bytes as f64 / MIB / sample.seconds),
     ("excess", "% of the file", |sample| {
         100.0 * sample.received.saturating_sub(sample.bytes) as f64 / sample.bytes as f64

@@ -3,6 +3,7 @@
 use aether_bench::{
     subjects::{Subject, Transport},
     works::{
+        blob,
         gossip::trial::{Load, Sample, Trial, run},
         service,
     },
@@ -71,4 +72,23 @@ async fn request_response_is_measured() {
         calls(service::trial::Subject::RequestResponse { is_lazy }, Transport::Tcp).await;
         calls(service::trial::Subject::RequestResponse { is_lazy }, Transport::Quic).await;
     }
+}
+
+async fn transfer(subject: blob::trial::Subject, transport: Transport, providers: u64) {
+    let trial = blob::trial::Trial { subject, transport, providers, bytes: 3_000_000, seed: 7 };
+    let sample = blob::trial::run(&trial).await.expect("a small run ends well");
+    assert!(sample.is_intact && sample.received >= sample.bytes, "{trial:?}: {sample:?}");
+    assert!(sample.seconds > 0.0 && sample.cpu_seconds > 0.0 && sample.peak > 0, "{sample:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_are_measured() {
+    transfer(blob::trial::Subject::Aether, Transport::Tcp, 1).await;
+    transfer(blob::trial::Subject::Aether, Transport::Quic, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_streams_are_measured() {
+    transfer(blob::trial::Subject::Stream, Transport::Tcp, 2).await;
+    transfer(blob::trial::Subject::Stream, Transport::Quic, 1).await;
 }

@@ -1,0 +1,11 @@
+//! What a mesh begins with.
+
+#![no_main]
+
+use aether_core::Genesis;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(genesis) = Genesis::decode(data) else { return };
+    assert_eq!(genesis.encode(), data);
+});
