@@ -170,6 +170,8 @@ pub fn shares(bytes: u64, providers: u64, align: u64) -> Vec<std::ops::Range<u64
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
 
     #[test]
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn shares_are_the_whole_and_aligned() {
         assert_eq!(shares(100, 4, 16), [0..32, 32..64, 64..96, 96..100]);
-        assert_eq!(shares(10, 4, 16), [0..10]);
+        assert_eq!(shares(10, 4, 16), vec![Range { start: 0, end: 10 }]);
         assert_eq!(shares(0, 4, 16), []);
     }
 
