@@ -4,7 +4,7 @@
 //! - [`BlobStore`]: what is on disk, and its rules; it works without a node, too.
 //!
 //! The driver is one task that knows what is served and sought; each download has a task of its own
-//! with the [fetch](crate::proto::blob::fetch) protocol, and so has each stream at both ends. What
+//! with the [`fetch`] protocol, and so has each stream at both ends. What
 //! touches the disk or hashes runs on threads that may block.
 //!
 //! The store alone:

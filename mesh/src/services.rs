@@ -1,10 +1,14 @@
-//! The services driver: owns the directory and what this node serves, and starts the tasks that
-//! call and that are called.
+//! Services: request and reply, and streams of replies, between whoever asks and whoever serves.
 //!
-//! One task keeps the directory; each service that this node calls has a task with its balancer
-//! ([`balancing`]); each stream has a task at both ends ([`calling`], [`serving`]). A call goes from
-//! its handle to the balancer, to a session, to the other node's session, to its handler, and back
-//! the same way; the directory is not on it.
+//! - [`Service`], [`Call`], [`Items`], [`Failure`] and [`Serving`]: what a program offers.
+//! - [`Client`], [`Calling`], [`Replies`] and [`CallFailed`]: what it calls.
+//! - [`Context`]: what a call hands on to the calls that its handler makes.
+//!
+//! The driver is one task that keeps the [`directory`]. Each service that this node calls has a task
+//! with its [`balancer`], and each stream has a task with its
+//! [session](crate::proto::service::session) at both ends. A call goes
+//! from its handle to the balancer, to a session, to the other node's session, to its handler, and
+//! back the same way; the directory is not on it.
 
 mod balancing;
 mod calling;

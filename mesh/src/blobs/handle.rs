@@ -40,8 +40,8 @@ pub const MAX_READ: u64 = 64 * 1024 * 1024;
 ///
 /// **Promise.** What comes out has the hash that was asked for: each group of 16 KiB is verified
 /// before it is written, and again when it is read or sent. Whoever sends a wrong byte is named in
-/// the log, scored down and not asked again. A download goes on where an earlier one, of this run or
-/// of one before, has ended. What is [added](Self::add_path) is synced to disk before its id is
+/// the log, scored down and not asked again. A download goes on where an earlier one has ended, of
+/// this run or of one before. What is [added](Self::add_path) is synced to disk before its id is
 /// told. The node serves what it holds, in parts too, to every node of the mesh.
 ///
 /// **Bounds.** The store has a quota (`blobs.store` in [`Config`](crate::Config)); what isn't

@@ -194,13 +194,13 @@ pub(super) struct How {
     content: bool,
 }
 
-/// Has a blob on this node, and tells how far it is: events named `progress`, and at the end `added`
-/// or `failed`. Closing the connection stops the download; what has come stays.
+/// Has a blob on this node, and tells how far it is: events named `progress`, and at the end
+/// `added` or `failed`. Closing the connection stops the download; what has come stays.
 #[utoipa::path(post, path = "/v1/blobs/{id}/get",
     params(
         ("id" = String, Path, description = "The blob's id."),
         ("from" = Option<String>, Query, description = "Ask this node first."),
-        ("content" = Option<bool>, Query, description = "If it is a collection, get its files too."),
+        ("content" = Option<bool>, Query, description = "If it is a collection, its files too."),
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = BlobEvent),
@@ -253,7 +253,7 @@ pub(super) async fn get(
     request_body = At,
     responses(
         (status = 204),
-        (status = 422, description = "It isn't here in whole, or can't be written.", body = Problem),
+        (status = 422, description = "Not here in whole, or can't be written.", body = Problem),
     ))]
 pub(super) async fn export(
     State(api): State<Api>,

@@ -7,9 +7,9 @@ use crate::support::{Node, failure, output, stdout, until};
 
 /// A program that serves, in the node's mesh.
 async fn serving(mesh: &str, node: &Node) -> aether_mesh::Node {
-    let seed = &node.client.status().await.unwrap().addresses[0];
+    let seed = &node.client.status().await.expect("it runs").addresses[0];
     let program = aether_mesh::Node::builder(Preset::Local).mesh(mesh).seed(seed);
-    let program = program.spawn().await.unwrap();
+    let program = program.spawn().await.expect("it runs");
     let add = |call: Call<(u64, u64)>| async move {
         call.value.0.checked_add(call.value.1).ok_or_else(|| Failure::new(1, "too much"))
     };
@@ -20,9 +20,9 @@ async fn serving(mesh: &str, node: &Node) -> aether_mesh::Node {
         Ok(())
     };
     let service = Service::new().version("2.0.0").endpoint("add", add).stream("count", count);
-    program.serve("math", service).await.unwrap().detach();
+    program.serve("math", service).await.expect("it runs").detach();
     until("the service to be known", || async {
-        !node.client.services().await.unwrap().instances.is_empty()
+        !node.client.services().await.expect("it runs").instances.is_empty()
     })
     .await;
     program

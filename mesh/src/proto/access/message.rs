@@ -37,14 +37,14 @@ pub enum Message {
     /// Send me the revocations that I lack.
     #[n(1)]
     Want {
-        /// [`Revocation::id`] of those that I hold, 16 bytes each.
+        /// [`Revocation::id`](super::Revocation::id) of those that I hold, 16 bytes each.
         #[n(0)]
         held: ByteVec,
     },
     /// Revocations, at most [`MAX_STATEMENTS`].
     #[n(2)]
     Revocations {
-        /// [`Revocation::encode`] of each.
+        /// [`Revocation::encode`](super::Revocation::encode) of each.
         #[n(0)]
         statements: Vec<ByteVec>,
     },

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use super::{Cluster, State, Tracker, Transport, enough_neighbours, outbound_bytes, until};
 
-/// Topics that each node reads: the bench's, and the one of Aether's own services.
-const TOPICS: usize = 2;
+/// Topics that each node reads: the bench's, and Aether's own for services and for blobs.
+const TOPICS: usize = 3;
 
 /// A message that is a byte string in CBOR too: 64 bytes take 66.
 #[derive(Debug)]

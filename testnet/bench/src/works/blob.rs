@@ -4,8 +4,8 @@
 //! A file of random bytes goes from one provider, or from four that hold all of it, to a getter.
 //! A run counts if what came is what was sent.
 //!
-//! - **Aether**: nodes with stores on disk, on real sockets, all in one process. It is measured from
-//!   the call of `get` until the blob is whole in the getter's store, verified and synced.
+//! - **Aether**: nodes with stores on disk, on real sockets, all in one process. It is measured
+//!   from the call of `get` until the blob is whole in the getter's store, verified and synced.
 //! - **Stream**: the same nodes with a raw libp2p stream for each provider, of which each sends its
 //!   share from a file; the getter writes to a file. Nothing is verified beyond the transport, nor
 //!   synced.
