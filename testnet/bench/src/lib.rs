@@ -33,7 +33,7 @@
 //! let mut report = Report::default();
 //! report.push(plain);
 //! report.push(aether);
-//! let missing = report.complete(&["gossip", "service"]);
+//! let missing = report.complete(&["gossip", "service", "blob"]);
 //! assert_eq!(missing.len(), GOALS.len() - 1, "all others have no row");
 //! ```
 

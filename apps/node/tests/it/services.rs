@@ -28,7 +28,8 @@ async fn serving(mesh: &str, node: &Node) -> aether_mesh::Node {
     program
 }
 
-#[tokio::test]
+// The program's node goes on while commands are waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_are_listed_and_called() {
     let node = Node::start("service calls", &[]).await;
     let program = serving("service calls", &node).await;

@@ -120,7 +120,8 @@ struct Link {
     signature: Signature,
 }
 
-/// What a peer shows when it connects. Made by an [`Issuer`](super::Issuer) or an [`Invite`](super::Invite).
+/// What a peer shows when it connects. Made by an [`Issuer`](super::Issuer) or an
+/// [`Invite`](super::Invite).
 ///
 /// It is no secret: it is of use only to who holds the key that it ends with.
 ///
