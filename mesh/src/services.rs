@@ -142,7 +142,7 @@ pub(crate) enum Request {
         service: Service,
         reply: oneshot::Sender<Result<(), ServeError>>,
     },
-    /// The handle was dropped.
+    /// The handle was dropped: like draining, and nobody waits for it.
     End {
         name: String,
     },
@@ -182,7 +182,7 @@ pub(crate) struct Services {
     route: Route,
     inbound: mpsc::Receiver<Inbound>,
     draining: watch::Sender<bool>,
-    drains: Vec<(Arc<Instance>, Vec<oneshot::Sender<()>>)>,
+    drains: Vec<Draining>,
     stopping: Option<(Time, oneshot::Sender<()>)>,
     found: FuturesUnordered<BoxFuture<'static, Option<Found>>>,
     announcements: Option<Topic<Value>>,
@@ -190,6 +190,9 @@ pub(crate) struct Services {
     next_tick: Time,
     is_over: bool,
 }
+
+/// An instance that ends when it is idle, and who waits for that.
+type Draining = (Arc<Instance>, Vec<oneshot::Sender<()>>);
 
 /// A service, and who has provider records of it.
 type Found = (String, Vec<PeerId>);
@@ -313,8 +316,8 @@ impl Services {
             Request::Serve { name, service, reply } => {
                 let _ = reply.send(self.on_serve(name, service));
             }
-            Request::End { name } => self.end(name),
-            Request::Drain { name, reply } => self.drain(&name, reply),
+            Request::End { name } => self.drain(&name, None),
+            Request::Drain { name, reply } => self.drain(&name, Some(reply)),
             Request::SetHealthy { name, is_healthy } => {
                 if let Some(instance) = self.instance(&name) {
                     instance.set_healthy(is_healthy);
@@ -368,23 +371,22 @@ impl Services {
         self.drive(Event::End { service: name, id: INSTANCE_ID });
     }
 
-    fn drain(&mut self, name: &str, reply: oneshot::Sender<()>) {
+    fn drain(&mut self, name: &str, reply: Option<oneshot::Sender<()>>) {
         let Some(instance) = self.instance(name) else { return };
         instance.drain();
         self.announce(&instance);
         match self.drains.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &instance)) {
-            Some((_, replies)) => replies.push(reply),
-            None => self.drains.push((instance, vec![reply])),
+            Some((_, replies)) => replies.extend(reply),
+            None => self.drains.push((instance, Vec::from_iter(reply))),
         }
     }
 
     /// Instances that have finished what they had end; so does the driver, when it is to stop.
     fn see_to_drains(&mut self) {
         let done = |instance: &Instance| instance.load().in_flight == 0;
-        let (ended, rest) =
-            std::mem::take(&mut self.drains).into_iter().partition(|(each, _)| done(each));
+        let drains = std::mem::take(&mut self.drains).into_iter();
+        let (ended, rest): (Vec<Draining>, _) = drains.partition(|(each, _)| done(each));
         self.drains = rest;
-        let ended: Vec<(Arc<Instance>, Vec<oneshot::Sender<()>>)> = ended;
         for (instance, replies) in ended {
             self.end(instance.name.clone());
             for reply in replies {

@@ -71,8 +71,11 @@ struct Provider {
     framed: Framed,
     asks: VecDeque<Ask>,
     pieces: VecDeque<Piece>,
-    /// What is to be told when the pieces before it are verified.
-    events: VecDeque<(usize, Input)>,
+    /// What is to be told once so many pieces are verified: those that came before it.
+    events: VecDeque<(u64, Input)>,
+    /// Pieces that came to be verified, and those that were.
+    received: u64,
+    verified: u64,
     /// Under the size that this provider claims.
     download: Option<Download>,
     is_over: bool,
@@ -115,6 +118,8 @@ async fn run_on(
         asks: VecDeque::new(),
         pieces: VecDeque::new(),
         events: VecDeque::new(),
+        received: 0,
+        verified: 0,
         download: None,
         is_over: false,
     };
@@ -154,18 +159,15 @@ impl Provider {
                     }
                 }
             }
-            if !self.tell(verifying.is_some()).await {
+            if !self.tell().await {
                 return;
             }
         }
     }
 
     /// Tells what doesn't wait for a piece. False if nobody listens, or the stream is over.
-    async fn tell(&mut self, is_verifying: bool) -> bool {
-        let before = self.pieces.len() + usize::from(is_verifying);
-        while let Some((waits, _)) = self.events.front()
-            && (*waits == 0 || before == 0)
-        {
+    async fn tell(&mut self) -> bool {
+        while self.events.front().is_some_and(|(before, _)| *before <= self.verified) {
             let Some((_, event)) = self.events.pop_front() else { break };
             let is_last = matches!(event, Input::Lost { .. } | Input::Wrong { .. });
             if self.parts.told.send((self.number, event)).await.is_err() || is_last {
@@ -177,9 +179,7 @@ impl Provider {
 
     /// Tells this behind what is to be verified.
     fn note(&mut self, event: Input) {
-        // Whatever is being verified counts as one; the count only tells none from some.
-        let waits = usize::from(!self.pieces.is_empty());
-        self.events.push_back((waits, event));
+        self.events.push_back((self.received, event));
     }
 
     fn wrong(&mut self, fault: Blame) {
@@ -249,6 +249,7 @@ impl Provider {
             self.asks.pop_front();
         }
         if !is_cancelled {
+            self.received += 1;
             self.pieces.push_back(Piece { ask, size, groups, encoding });
         }
     }
@@ -289,6 +290,7 @@ impl Provider {
     /// False if nobody listens, or nothing more is to be verified.
     async fn on_verified(&mut self, piece: &Piece, (download, verdict): Verified) -> bool {
         self.download = download;
+        self.verified += 1;
         let peer = self.peer;
         let event = match verdict {
             Ok(()) => Input::Verified { peer, ask: piece.ask, groups: piece.groups.clone() },

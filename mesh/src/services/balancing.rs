@@ -124,6 +124,7 @@ struct Open {
 #[derive(Debug)]
 struct Attempt {
     call: u64,
+    peer: PublicKey,
     session: mpsc::Sender<ToSession>,
 }
 
@@ -242,12 +243,18 @@ impl Balancing {
         self.sessions.retain(|peer, session| {
             let is_listed = peers.contains(peer);
             if !is_listed {
-                // Gone: what it was asked is asked elsewhere, where it may be.
                 let _ = session.queue.try_send(ToSession::Abandon);
             }
             is_listed
         });
         self.handle(Input::Instances(listed));
+        // What those were asked that are gone is asked elsewhere, where it may be. Their sessions
+        // may still be waiting for a connection, or for its end.
+        let is_lost = |attempt: &Attempt| !peers.contains(&attempt.peer);
+        let lost = self.attempts.iter().filter(|(_, attempt)| is_lost(attempt));
+        for attempt in lost.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end(attempt, Ended::Failed, Err(CallFailed::Lost));
+        }
         if self.has_instance() {
             for (_, id) in std::mem::take(&mut self.waiting) {
                 self.submit(id);
@@ -366,7 +373,8 @@ impl Balancing {
             let session = self.session(instance.peer);
             match session.try_send(asked) {
                 Ok(()) => {
-                    self.attempts.insert(attempt, Attempt { call: id, session });
+                    let peer = instance.peer;
+                    self.attempts.insert(attempt, Attempt { call: id, peer, session });
                     return;
                 }
                 Err(mpsc::error::TrySendError::Full(back)) => {
@@ -381,7 +389,7 @@ impl Balancing {
         }
         drop(asked);
         let (session, _) = mpsc::channel(1);
-        self.attempts.insert(attempt, Attempt { call: id, session });
+        self.attempts.insert(attempt, Attempt { call: id, peer: instance.peer, session });
         let reason = "its session is full".into();
         self.end(attempt, Ended::NotStarted, Err(CallFailed::Unreachable { reason }));
     }

@@ -10,8 +10,8 @@ use crate::{
 
 /// A service of this node, for as long as this is there.
 ///
-/// When it is dropped, the service takes no more calls, those under way are finished, and others
-/// learn at once that it is gone. [`drain`](Self::drain) says so before it takes effect.
+/// When it is dropped, others are told, the service takes no more calls, and is gone when those
+/// under way are finished. [`drain`](Self::drain) waits for that.
 #[derive(Debug)]
 pub struct Serving {
     name: String,

@@ -1,5 +1,7 @@
 //! The way to the node that serves: another one by a stream, or this one by a pipe in memory.
 
+use std::time::Duration;
+
 use aether_core::PublicKey;
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
@@ -11,6 +13,10 @@ use crate::{
     proto::budget::Fault,
     streams::{self, OpenError},
 };
+
+/// How long a stream may take to be opened, dialing included. A call has time left then to be
+/// tried elsewhere.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes on the way between two ends in this process.
 const WINDOW: usize = 256 * 1024;
@@ -42,11 +48,12 @@ impl Route {
                 Err(_) => Err("the node has stopped".into()),
             };
         }
-        let opened = streams::open(&self.network, peer, self.protocol.clone(), "services").await;
-        match opened {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(OpenError::NotTaken { .. }) => Err(format!("{peer} serves nothing")),
-            Err(error) => Err(error.to_string()),
+        let opening = streams::open(&self.network, peer, self.protocol.clone(), "services");
+        match tokio::time::timeout(PATIENCE, opening).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(OpenError::NotTaken { .. })) => Err(format!("{peer} serves nothing")),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no connection within {PATIENCE:?}")),
         }
     }
 

@@ -308,12 +308,10 @@ async fn idempotent_calls_outlive_the_instance_that_works_on_them() {
     shutdown(nodes).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_drained_service_finishes_what_it_has() {
-    let nodes = nodes("service drained", 2).await;
-    let go = Arc::new(Notify::new());
-    let (asked, wait) = (Arc::new(Notify::new()), go.clone());
-    let begun = asked.clone();
+/// A service that answers when it is told to; tells when it was asked.
+fn waiting() -> (Service, Arc<Notify>, Arc<Notify>) {
+    let (asked, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begun, wait) = (asked.clone(), go.clone());
     let handler = move |_: Call<()>| {
         let (begun, wait) = (begun.clone(), wait.clone());
         async move {
@@ -322,7 +320,13 @@ async fn a_drained_service_finishes_what_it_has() {
             Ok("done".to_owned())
         }
     };
-    let service = Service::new().endpoint("wait", handler);
+    (Service::new().endpoint("wait", handler), asked, go)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_service_finishes_what_it_has() {
+    let nodes = nodes("service drained", 2).await;
+    let (service, asked, go) = waiting();
     let serving = nodes[0].serve("drained", service).await.unwrap();
     let client = nodes[1].client("drained");
     let first = client.clone();
@@ -337,6 +341,23 @@ async fn a_drained_service_finishes_what_it_has() {
     assert_eq!(call.await.unwrap().unwrap(), "done");
     within("the drain", draining).await.unwrap();
     assert!(nodes[0].services().await.unwrap().is_empty());
+    shutdown(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_dropped_finishes_what_it_has_too() {
+    let nodes = nodes("service dropped", 2).await;
+    let (service, asked, go) = waiting();
+    let serving = nodes[0].serve("dropped", service).await.unwrap();
+    let client = nodes[1].client("dropped");
+    let call = tokio::spawn(async move { client.call::<String>("wait", &()).await });
+    within("the handler to begin", asked.notified()).await;
+    drop(serving);
+    known(&nodes[1], "dropped", 0).await;
+    go.notify_one();
+    assert_eq!(call.await.unwrap().unwrap(), "done");
+    until("the instance to be gone", || async { nodes[1].services().await.unwrap().is_empty() })
+        .await;
     shutdown(nodes).await;
 }
 
