@@ -100,8 +100,8 @@ pub use self::{
     network::{Connection, Direction, NetworkStatus},
     node::{AccessError, Builder, Closed, Node, SpawnError},
     services::{
-        Announced, Call, CallFailed, Calling, Client, Context, Failure, Items, Replies, ServeError,
-        Service, Serving,
+        Announced, Call, CallFailed, Calling, Client, Context, Failure, Hedge, Items, Replies,
+        ServeError, Service, Serving,
     },
     streams::{AcceptError, Incoming, MAX_STREAM_NAME, OpenError, Stream},
     topic::{

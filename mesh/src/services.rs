@@ -55,6 +55,10 @@ pub use self::{
     offer::{ServeError, Serving},
     service::{Call, Failure, Items, Service},
 };
+pub use crate::proto::service::{
+    balancer::Hedge,
+    frame::{CallError, Code, Trace},
+};
 use crate::{
     clock::wall_millis,
     framed,

@@ -10,8 +10,8 @@ use std::{
 };
 
 use aether_mesh::{
-    Call, CallFailed, Context, Failure, Items, Node, ServeError, Service, TopicError,
-    proto::service::{balancer::Hedge, frame::Code},
+    Call, CallFailed, Context, Failure, Hedge, Items, Node, ServeError, Service, TopicError,
+    services::Code,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;

@@ -5,9 +5,8 @@ mod json;
 use std::time::Duration;
 
 use aether_mesh::{
-    Announced, CallFailed, Calling,
-    proto::service::{balancer::Hedge, frame::Code},
-    services::Replies,
+    Announced, CallFailed, Calling, Hedge,
+    services::{Code, Replies},
 };
 use axum::{
     Json,
