@@ -142,18 +142,17 @@ async fn a_download_goes_on_after_a_restart() {
     let BlobStatus::Partial { held, .. } = node.blobs().status(&id) else { panic!("not a part") };
     let kept: u64 = held.iter().map(|run| run.end - run.start).sum();
     assert!(kept >= 12_000_000 / GROUP, "{kept} groups are kept");
-    let before = served(&first);
     within("the rest", async { node.blobs().get(id).from(first.id()).await }).await.unwrap();
-    let rest = served(&first) - before;
     let missing = (bytes.len() as u64).div_ceil(GROUP) - kept;
-    assert!(rest < (missing + 16) * (GROUP + 2048), "{rest} bytes came for {missing} groups");
+    assert_eq!(counter(&node, "aether_blob_fetched_bytes_total"), missing * GROUP);
+    assert_eq!(counter(&node, "aether_blob_excess_bytes_total"), 0);
     assert_eq!(node.blobs().read(id, 0..24_000_000).await.unwrap(), bytes);
     shutdown(vec![first, node]).await;
 }
 
-/// Bytes that a node has sent to those who fetch.
-fn served(node: &Node) -> u64 {
+/// What a node has counted in this life.
+fn counter(node: &Node, name: &str) -> u64 {
     let text = node.metrics().encode();
-    let line = text.lines().find(|line| line.starts_with("aether_blob_served_bytes_total"));
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     line.and_then(|line| line.rsplit(' ').next()).and_then(|count| count.parse().ok()).unwrap()
 }
