@@ -6,6 +6,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -17,6 +18,9 @@ const READ: usize = 8 * 1024;
 
 /// Bytes received before frames are looked for, if more are there.
 const ENOUGH: usize = 64 * 1024;
+
+/// How long what is queued may take to be written when a stream is left.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Small frames are written together up to so many bytes.
 const TOGETHER: usize = 64 * 1024;
@@ -110,8 +114,14 @@ impl Framed {
         poll_fn(|cx| self.poll(cx, is_reading)).await
     }
 
-    /// Writes all that is queued, and ends the own direction.
+    /// Writes all that is queued, and ends the own direction. Gives up on who doesn't read.
     pub(crate) async fn finish(&mut self) {
+        if tokio::time::timeout(LINGER, self.write_all()).await.is_err() {
+            tracing::debug!("a stream was left before all was written: the other end doesn't read");
+        }
+    }
+
+    async fn write_all(&mut self) {
         while !self.is_flushed {
             if poll_fn(|cx| self.poll_finish(cx)).await == Happened::Closed {
                 return;

@@ -85,7 +85,7 @@ const PROVIDER: Domain = Domain::new("aether 2026-11 service provider record v1"
 const TICK: Duration = Duration::from_millis(250);
 /// Streams that callers may have open here, over all peers.
 const MAX_SESSIONS: usize = 1024;
-/// Instances of this node; one announcement holds them all.
+/// The id of each instance: a node has one of each service.
 const INSTANCE_ID: u64 = 0;
 
 /// How much a node takes on with services, and how it calls others.

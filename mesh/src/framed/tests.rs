@@ -103,3 +103,11 @@ async fn all_that_has_come_is_received_at_once_and_an_idle_stream_holds_no_buffe
     assert!(futures::poll!(std::pin::pin!(receiver.run(true))).is_pending());
     assert_eq!(receiver.received.capacity(), 0);
 }
+
+#[tokio::test]
+async fn a_stream_whose_other_end_does_not_read_is_left_in_the_end() {
+    let (ours, _theirs) = tokio::io::duplex(10);
+    let mut sender = Framed::new(Box::new(ours));
+    sender.push(&chunk(1, 1000));
+    tokio::time::timeout(LINGER * 20, sender.finish()).await.expect("it doesn't wait for ever");
+}
