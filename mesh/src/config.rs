@@ -86,6 +86,9 @@ pub struct Limits {
     pub max_outbox: usize,
     /// Bytes of envelopes that wait for a subscriber to read them, per subscriber.
     pub max_unread: usize,
+    /// Bytes on disk of large messages of topics, those that were published and those that were
+    /// read, kept for other readers. The oldest go first.
+    pub max_large: u64,
     /// Streams that each peer may have open here, over all names. The transports allow 256 per
     /// connection, the node's own protocols included.
     pub max_streams: usize,
@@ -104,6 +107,7 @@ impl Default for Limits {
             max_topics: 96,
             max_outbox: 4 * 1024 * 1024,
             max_unread: 16 * 1024 * 1024,
+            max_large: 256 * 1024 * 1024,
             max_streams: 128,
             budget: budget::Config::default(),
         }

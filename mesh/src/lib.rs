@@ -105,8 +105,8 @@ pub use self::{
     },
     streams::{AcceptError, Incoming, MAX_STREAM_NAME, OpenError, Stream},
     topic::{
-        Event, MAX_MESSAGE, MAX_TOPIC_NAME, Message, PublishError, Receipt, Subscription, Topic,
-        TopicError,
+        Event, MAX_INLINE, MAX_MESSAGE, MAX_TOPIC_NAME, Message, PublishError, PullError, Receipt,
+        Subscription, Topic, TopicError,
     },
 };
 pub use aether_core::BlobId;

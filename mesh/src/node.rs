@@ -42,7 +42,7 @@ use crate::{
     proto::roster::{Profile, Roster},
     services::{self, Announced, Client, ServeError, Service, Services, Serving},
     streams::{self, AcceptError, Incoming, OpenError, Stream},
-    topic::{MAX_TOPIC_NAME, OWN_TOPICS, Topic, TopicError},
+    topic::{Large, MAX_TOPIC_NAME, OWN_TOPICS, Topic, TopicError},
     topics::{self, Topics},
     transport,
 };
@@ -73,6 +73,7 @@ struct Inner {
     services: mpsc::Sender<services::Request>,
     blobs: mpsc::Sender<blobs::Request>,
     blob_store: BlobStore,
+    large: Large,
     member_events: broadcast::Sender<MemberEvent>,
     /// In a closed mesh: its guard.
     gate: Option<Gate>,
@@ -184,6 +185,11 @@ impl Node {
     /// The node's blobs: content by its hash, kept here and fetched from others.
     pub fn blobs(&self) -> Blobs {
         Blobs::new(self.clone(), self.inner.blob_store.clone(), self.inner.blobs.clone())
+    }
+
+    /// The large messages of topics.
+    pub(crate) fn large(&self) -> &Large {
+        &self.inner.large
     }
 
     /// All instances of all services that are known here, whatever their health.
@@ -623,7 +629,7 @@ fn run(
     guarded: Option<Guarded>,
     mut registry: Registry,
 ) -> Node {
-    let (clock, metrics) = (parts.clock, parts.metrics.clone());
+    let (clock, metrics, large) = (parts.clock, parts.metrics.clone(), config.limits.max_large);
     let local = *swarm.local_peer_id();
     let (network_tx, network_rx) = mpsc::channel(1024);
     let (topics_tx, topics_rx) = mpsc::channel(1024);
@@ -674,6 +680,7 @@ fn run(
         members: members_tx,
         services: services_tx,
         blobs: blobs_tx,
+        large: Large::new(&blob_store, large),
         blob_store,
         member_events,
         gate,

@@ -22,5 +22,6 @@ pub mod envelope;
 pub mod inbox;
 pub mod link;
 pub mod outbox;
+pub mod reference;
 pub mod roster;
 pub mod service;

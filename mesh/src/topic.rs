@@ -1,29 +1,37 @@
 //! Topics: typed publish and subscribe.
 
+mod large;
+mod subscription;
+
 use std::{
     fmt,
     marker::PhantomData,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize},
     },
-    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use libp2p::PeerId;
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{mpsc, oneshot};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+pub(crate) use self::large::Large;
+pub use self::{
+    large::PullError,
+    subscription::{Event, Message, Subscription},
+};
 use crate::{
-    identity::peer_id,
     node::{Closed, Node},
-    proto::envelope::MAX_PAYLOAD,
-    topics::{Delivery, Publish, Request, Shared, Subscriber, TooManyTopics},
+    proto::{envelope::MAX_PAYLOAD, reference::Reference},
+    topics::{Publish, Request, Shared, Subscriber, TooManyTopics},
 };
 
-/// Largest message, in bytes of its CBOR encoding.
-pub const MAX_MESSAGE: usize = MAX_PAYLOAD;
+/// Largest message, in bytes of its CBOR encoding: 16 MiB.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Largest message that travels in an envelope; a larger one travels as a blob.
+pub const MAX_INLINE: usize = MAX_PAYLOAD;
 
 /// Longest topic name, in bytes.
 pub const MAX_TOPIC_NAME: usize = 255;
@@ -45,8 +53,13 @@ const MAX_UNREAD_ENVELOPES: usize = 8192;
 /// **Cost.** One signature and one gossip per envelope. Messages share an envelope for about 1 ms
 /// or 32 KiB; see [`express`](Self::express).
 ///
-/// **Bounds.** A message has at most 65,536 bytes encoded. 4 MiB of messages wait in the outbox;
-/// beyond that [`publish`](Self::publish) waits.
+/// **Large messages.** One above 65,536 bytes encoded travels as a blob: it is written to disk and
+/// synced, its hash is gossiped, and each subscription that [wants](Subscription::pull_up_to) it
+/// pulls it, verified, from the author or from others who have read it. Author and readers keep the
+/// last 256 MiB of such messages on disk, for those who read later.
+///
+/// **Bounds.** A message has at most 16 MiB encoded. 4 MiB of messages and references wait in the
+/// outbox; beyond that [`publish`](Self::publish) waits.
 ///
 /// Cloning is cheap. The topic is left when its last handle and subscription are dropped.
 pub struct Topic<T> {
@@ -79,52 +92,62 @@ impl<T> fmt::Debug for Topic<T> {
     }
 }
 
-/// Encodes a message as it stands in an envelope's payload.
-fn encode<T: Serialize>(message: &T) -> Result<Bytes, PublishError> {
+/// Encodes a message as it stands in an envelope's payload, or in a blob.
+fn encode<T: Serialize>(message: &T, max: usize) -> Result<Bytes, PublishError> {
     let mut bytes = Vec::new();
     ciborium::into_writer(message, &mut bytes)
         .map_err(|error| PublishError::Encode(error.to_string()))?;
-    if bytes.len() > MAX_MESSAGE {
-        return Err(PublishError::TooLarge { len: bytes.len() });
+    if bytes.len() > max {
+        return Err(PublishError::TooLarge { len: bytes.len(), max });
+    }
+    if Reference::is_tagged(&bytes) {
+        let why = "the tag that it begins with is that of references to large messages";
+        return Err(PublishError::Encode(why.to_owned()));
     }
     Ok(bytes.into())
 }
 
 impl<T: Serialize> Topic<T> {
-    /// Queues a message for sending, and waits only while the outbox is full. The message leaves
-    /// as soon as somebody reads the topic.
+    /// Queues a message for sending, and waits only while the outbox is full, or while a large
+    /// message is written to disk. The message leaves as soon as somebody reads the topic.
     ///
     /// The [`Receipt`] tells what becomes of it; dropping it doesn't take the message back.
     pub async fn publish(&self, message: &T) -> Result<Receipt, PublishError> {
-        let message = encode(message)?;
+        // The node's own topics, which have no owner, have no large messages.
+        let max = if self.owner.is_some() { MAX_MESSAGE } else { MAX_INLINE };
+        let mut message = encode(message, max)?;
+        if message.len() > MAX_INLINE
+            && let Some(node) = &self.owner
+        {
+            let put = node.large().put(&node.blobs(), message).await;
+            message = put.map_err(PublishError::Store)?.encode().into();
+        }
         let size = u32::try_from(message.len()).map_err(|_| Closed)?;
         let room = self.shared.room.clone();
         let permit = room.acquire_many_owned(size).await.map_err(|_| Closed)?;
-        let (handed, receipt) = oneshot::channel();
-        let (topic, express) = (self.shared.id, self.express);
-        let publish = Publish { topic, message, express, permit, handed };
-        self.requests.send(Request::Publish(publish)).await.map_err(|_| Closed)?;
-        Ok(Receipt(receipt))
+        let (publish, receipt) = self.queued(message, permit);
+        self.requests.send(publish).await.map_err(|_| Closed)?;
+        Ok(receipt)
     }
 
-    /// Queues a message if there is room for it right now.
+    /// Queues a message of at most 65,536 bytes if there is room for it right now.
     pub fn try_publish(&self, message: &T) -> Result<Receipt, PublishError> {
-        let message = encode(message)?;
+        let message = encode(message, MAX_INLINE)?;
         let size = u32::try_from(message.len()).map_err(|_| Closed)?;
-        let permit = self
-            .shared
-            .room
-            .clone()
-            .try_acquire_many_owned(size)
-            .map_err(|_| PublishError::Full)?;
-        let (handed, receipt) = oneshot::channel();
-        let (topic, express) = (self.shared.id, self.express);
-        let publish = Publish { topic, message, express, permit, handed };
-        match self.requests.try_send(Request::Publish(publish)) {
-            Ok(()) => Ok(Receipt(receipt)),
+        let permit = self.shared.room.clone().try_acquire_many_owned(size);
+        let (publish, receipt) = self.queued(message, permit.map_err(|_| PublishError::Full)?);
+        match self.requests.try_send(publish) {
+            Ok(()) => Ok(receipt),
             Err(mpsc::error::TrySendError::Full(_)) => Err(PublishError::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Closed.into()),
         }
+    }
+
+    fn queued(&self, message: Bytes, permit: OwnedSemaphorePermit) -> (Request, Receipt) {
+        let (handed, receipt) = oneshot::channel();
+        let (topic, express) = (self.shared.id, self.express);
+        let publish = Publish { topic, message, express, permit, handed };
+        (Request::Publish(publish), Receipt(receipt))
     }
 }
 
@@ -187,7 +210,7 @@ impl<T> Topic<T> {
         let topic = self.shared.id;
         let request = Request::Subscribe { topic, subscriber };
         self.requests.send(request).await.map_err(|_| Closed)?;
-        Ok(Subscription { _topic: self.clone(), deliveries, bytes, missed, current: None })
+        Ok(Subscription::new(self.clone(), deliveries, bytes, missed))
     }
 }
 
@@ -209,12 +232,18 @@ impl Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// Over the limit.
-    #[error("a message has at most {MAX_MESSAGE} bytes encoded, and this one has {len}")]
+    /// Over the limit: of a message, or of one that is published [at
+    /// once](Topic::try_publish).
+    #[error("a message has at most {max} bytes encoded here, and this one has {len}")]
     TooLarge {
         /// Its length in bytes.
         len: usize,
+        /// The limit.
+        max: usize,
     },
+    /// A large message can't be kept on disk.
+    #[error("the message doesn't fit an envelope and can't be kept as a blob: {0}")]
+    Store(String),
     /// The outbox is full; only from [`Topic::try_publish`].
     #[error("the outbox of this topic is full; wait with `publish`, or try again")]
     Full,
@@ -250,171 +279,22 @@ pub enum TopicError {
     Closed(#[from] Closed),
 }
 
-/// A message as received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message<T> {
-    /// What was published.
-    pub value: T,
-    /// Who published it; its signature was checked.
-    pub author: PeerId,
-    /// The author's life that it comes from; a later one has a larger number.
-    pub life: u64,
-    /// Its number among the author's messages on this topic in this life, from 1.
-    pub number: u64,
-    /// When the author sealed it, by the author's clock.
-    pub time: SystemTime,
-}
-
-/// What a subscription yields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event<T> {
-    /// A message.
-    Message(Message<T>),
-    /// So many messages are lost to this subscription just here: it read too slowly, or they
-    /// couldn't be repaired.
-    Missed(u64),
-    /// A message that isn't a `T`.
-    Undecodable {
-        /// Who published it.
-        author: PeerId,
-        /// Its number; see [`Message::number`].
-        number: u64,
-        /// Why it isn't.
-        error: String,
-    },
-}
-
-/// A stream of messages. Ends when the node stops.
-pub struct Subscription<T> {
-    /// Keeps the topic joined.
-    _topic: Topic<T>,
-    deliveries: mpsc::Receiver<Delivery>,
-    bytes: Arc<AtomicUsize>,
-    missed: Arc<AtomicU64>,
-    current: Option<Current>,
-}
-
-/// The envelope that is being read.
-struct Current {
-    payload: Bytes,
-    author: PeerId,
-    life: u64,
-    number: u64,
-    time: SystemTime,
-}
-
-impl<T> fmt::Debug for Subscription<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription({:?})", self._topic.shared.name)
-    }
-}
-
-impl<T: DeserializeOwned> Subscription<T> {
-    /// The next message; `None` when the node has stopped. Passes over what was missed or can't be
-    /// decoded: see [`next_event`](Self::next_event) for those who want to know.
-    ///
-    /// Cancel safe: a message is either returned or still there.
-    pub async fn next(&mut self) -> Option<Message<T>> {
-        loop {
-            match self.next_event().await? {
-                Event::Message(message) => return Some(message),
-                Event::Missed(count) => tracing::warn!(count, "missed messages"),
-                Event::Undecodable { author, error, .. } => {
-                    tracing::debug!(%author, error, "passed over a message of another type");
-                }
-            }
-        }
-    }
-
-    /// The next event; `None` when the node has stopped. Cancel safe.
-    pub async fn next_event(&mut self) -> Option<Event<T>> {
-        loop {
-            if let Some(event) = self.next_of_current() {
-                return Some(event);
-            }
-            let delivery = match self.deliveries.try_recv() {
-                Ok(delivery) => delivery,
-                Err(_) => {
-                    // Everything queued is read: what was dropped after it is told now.
-                    let missed = self.missed.swap(0, Ordering::Relaxed);
-                    if missed > 0 {
-                        return Some(Event::Missed(missed));
-                    }
-                    self.deliveries.recv().await?
-                }
-            };
-            if let Some(event) = self.begin(delivery) {
-                return Some(event);
-            }
-        }
-    }
-
-    fn begin(&mut self, delivery: Delivery) -> Option<Event<T>> {
-        let Delivery { envelope, missed } = delivery;
-        self.bytes.fetch_sub(envelope.bytes().len(), Ordering::Relaxed);
-        let since = Duration::from_millis(envelope.time);
-        self.current = Some(Current {
-            payload: envelope.payload(),
-            author: peer_id(&envelope.author),
-            life: envelope.incarnation,
-            number: envelope.first,
-            time: SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH),
-        });
-        (missed > 0).then_some(Event::Missed(missed))
-    }
-
-    fn next_of_current(&mut self) -> Option<Event<T>> {
-        let current = self.current.as_mut()?;
-        if current.payload.is_empty() {
-            self.current = None;
-            return None;
-        }
-        let len = item_len(&current.payload);
-        let item = current.payload.split_to(len);
-        let number = current.number;
-        current.number += 1;
-        // ciborium refuses nesting deeper than 256.
-        Some(match ciborium::from_reader(&item[..]) {
-            Ok(value) => Event::Message(Message {
-                value,
-                author: current.author,
-                life: current.life,
-                number,
-                time: current.time,
-            }),
-            Err(error) => {
-                Event::Undecodable { author: current.author, number, error: error.to_string() }
-            }
-        })
-    }
-}
-
-/// The length of the first item of a payload. The inbox lets only well-formed sequences through.
-fn item_len(payload: &[u8]) -> usize {
-    let mut decoder = minicbor::Decoder::new(payload);
-    match decoder.skip() {
-        Ok(()) => decoder.position().clamp(1, payload.len()),
-        Err(_) => payload.len(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn payloads_split_into_their_messages() {
-        let mut payload = encode(&"one").unwrap().to_vec();
-        payload.extend_from_slice(&encode(&(2, "two")).unwrap());
-        assert_eq!(item_len(&payload), 4);
-        assert_eq!(item_len(&payload[4..]), payload.len() - 4);
+    fn the_limit_is_named() {
+        let error = encode(&"x".repeat(MAX_INLINE), MAX_INLINE).unwrap_err();
+        assert_eq!(error, PublishError::TooLarge { len: MAX_INLINE + 5, max: MAX_INLINE });
+        assert!(error.to_string().contains("65536"));
     }
 
     #[test]
-    fn the_limit_is_named() {
-        let error = encode(&"x".repeat(MAX_MESSAGE)).unwrap_err();
-        assert_eq!(error, PublishError::TooLarge { len: MAX_MESSAGE + 5 });
-        assert!(error.to_string().contains("65536"));
+    fn no_message_looks_like_a_reference() {
+        let tagged = ciborium::tag::Required::<_, { crate::proto::reference::TAG }>("m");
+        assert!(matches!(encode(&tagged, MAX_INLINE), Err(PublishError::Encode(_))));
+        let other = ciborium::tag::Required::<_, 7>("m");
+        assert!(encode(&other, MAX_INLINE).is_ok());
     }
 }

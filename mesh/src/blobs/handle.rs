@@ -150,6 +150,19 @@ impl Blobs {
         }
     }
 
+    /// Has a part of a blob here, asked of this node before others.
+    pub(crate) async fn have(
+        &self,
+        id: BlobId,
+        range: Range<u64>,
+        from: PeerId,
+    ) -> Result<(), GetError> {
+        match self.status(&id) {
+            BlobStatus::Complete { .. } => Ok(()),
+            _ => self.fetch(id, vec![from], Some(range), None).await,
+        }
+    }
+
     async fn fetch(
         &self,
         id: BlobId,

@@ -22,7 +22,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::support::{builder, nodes, shutdown, until, within};
 
 /// A libp2p node that speaks gossipsub and nothing of Aether.
-struct Attacker {
+pub(crate) struct Attacker {
     peer: PeerId,
     publish: mpsc::Sender<Vec<u8>>,
     heard: mpsc::Receiver<Heard>,
@@ -43,7 +43,7 @@ struct Behaviour {
 }
 
 impl Attacker {
-    async fn start(target: &Node, topic: &str) -> Self {
+    pub(crate) async fn start(target: &Node, topic: &str) -> Self {
         Self::start_over("/tcp/", target, topic).await
     }
 
@@ -67,7 +67,7 @@ impl Attacker {
         attacker
     }
 
-    async fn send(&self, bytes: Vec<u8>) {
+    pub(crate) async fn send(&self, bytes: Vec<u8>) {
         let _ = self.publish.send(bytes).await;
     }
 
@@ -158,7 +158,7 @@ async fn run(
     }
 }
 
-fn header(number: u64) -> Header {
+pub(crate) fn header(number: u64) -> Header {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap();
     let time = u64::try_from(since.as_millis()).unwrap();
     Header { incarnation: time, number, first: number, time }

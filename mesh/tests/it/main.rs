@@ -11,6 +11,7 @@ mod blobs;
 mod closed;
 mod discovery;
 mod hostile;
+mod large;
 mod names;
 mod node;
 mod services;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aether_mesh::{Event, PublishError, TopicError};
+use aether_mesh::{Event, MAX_INLINE, MAX_MESSAGE, PublishError, TopicError};
 
 use crate::support::{all_know_all, builder, nodes, shutdown, until, within};
 
@@ -150,8 +150,10 @@ async fn limits_are_errors_that_name_themselves() {
     let node =
         builder("limits").configure(|config| config.limits.max_topics = 2).spawn().await.unwrap();
     let topic = node.topic::<String>("one").await.unwrap();
-    let error = topic.publish(&"x".repeat(70_000)).await.unwrap_err();
-    assert!(matches!(error, PublishError::TooLarge { len: 70_005 }));
+    let error = topic.publish(&"x".repeat(MAX_MESSAGE)).await.unwrap_err();
+    assert!(matches!(error, PublishError::TooLarge { max: MAX_MESSAGE, .. }), "{error}");
+    let error = topic.try_publish(&"x".repeat(70_000)).unwrap_err();
+    assert_eq!(error, PublishError::TooLarge { len: 70_005, max: MAX_INLINE });
     let _two = node.topic::<String>("two").await.unwrap();
     let third = node.topic::<String>("three").await.unwrap_err();
     assert_eq!(third, TopicError::TooMany { max: 2 });
