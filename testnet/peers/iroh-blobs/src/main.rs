@@ -15,7 +15,7 @@ use iroh_blobs::{
     protocol::{ChunkRanges, ChunkRangesExt as _, GetRequest},
     store::fs::FsStore,
 };
-use peer_sample::{Transfer, cpu_time, is_same, now, peak_memory_of, random_file, shares};
+use peer_sample::{Transfer, cpu_time, is_same, now, peak_memory_of, random_file, shares, warm};
 use tokio::task::JoinSet;
 
 /// Bytes that iroh-blobs verifies at once.
@@ -60,6 +60,7 @@ async fn main() -> anyhow::Result<()> {
     let store = FsStore::load(folder.path().join("getter")).await?;
     let getter = endpoint().await?;
 
+    warm(folder.path(), options.bytes)?;
     let (begin, cpu) = (now(), cpu_time());
     let mut gets = JoinSet::new();
     for (share, (_, router)) in shares.into_iter().zip(&providers) {

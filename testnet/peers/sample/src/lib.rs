@@ -146,6 +146,17 @@ pub fn random_file(path: &Path, bytes: u64, seed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes so many bytes into a file, and removes it: what is measured next finds memory for its
+/// own files that the system needn't take from a hypervisor first, which some machines pay for
+/// more dearly than for the whole transfer.
+pub fn warm(folder: &Path, bytes: u64) -> anyhow::Result<()> {
+    let path = folder.join("warm");
+    let copied = io::copy(&mut io::repeat(0).take(bytes), &mut File::create_new(&path)?);
+    fs::remove_file(&path)?;
+    copied?;
+    Ok(())
+}
+
 /// Whether two files hold the same.
 pub fn is_same(a: &Path, b: &Path) -> anyhow::Result<bool> {
     if fs::metadata(a)?.len() != fs::metadata(b)?.len() {

@@ -14,7 +14,9 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use peer_sample::{BLOCK, Transfer, cpu_time, is_same, now, peak_memory_of, random_file, shares};
+use peer_sample::{
+    BLOCK, Transfer, cpu_time, is_same, now, peak_memory_of, random_file, shares, warm,
+};
 
 /// Copies a file over plain TCP, and prints how that went.
 #[derive(Debug, clap::Parser)]
@@ -44,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         shares.push((share, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?));
     }
 
+    warm(folder.path(), options.bytes)?;
     let (begin, cpu) = (now(), cpu_time());
     let received = thread::scope(|scope| {
         let mut getters = Vec::new();

@@ -1,7 +1,8 @@
 //! One run: nodes are started, a file goes to one of them, and all are stopped.
 
 use std::{
-    io::SeekFrom,
+    fs::{self, File},
+    io::{self, Read as _, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
@@ -102,9 +103,12 @@ pub async fn run(trial: &Trial) -> anyhow::Result<Sample> {
     let source = folder.path().join("source");
     write_random(&source, trial.bytes, trial.seed).await?;
     let nodes = start(trial, folder.path()).await?;
+    let warm = || warm(folder.path(), trial.bytes);
     let transfer = match trial.subject {
-        Subject::Aether => blob(&nodes, &source).await?,
-        Subject::Stream => stream(&nodes, &source, &folder.path().join("copy"), trial).await?,
+        Subject::Aether => blob(&nodes, &source, warm).await?,
+        Subject::Stream => {
+            stream(&nodes, &source, &folder.path().join("copy"), trial, warm).await?
+        }
         Subject::IrohBlobs | Subject::Tcp => anyhow::bail!("it runs in a program of its own"),
     };
     for node in nodes {
@@ -118,6 +122,16 @@ pub async fn run(trial: &Trial) -> anyhow::Result<Sample> {
         cpu_seconds: transfer.cpu.as_secs_f64(),
         peak: memory()?.peak,
     })
+}
+
+/// Writes so many bytes into a file, and removes it: what is measured next finds memory for its
+/// own files that the system needn't take from a hypervisor first, which some machines pay for
+/// more dearly than for the whole transfer.
+fn warm(folder: &Path, bytes: u64) -> io::Result<()> {
+    let path = folder.join("warm");
+    let copied = io::copy(&mut io::repeat(0).take(bytes), &mut File::create_new(&path)?);
+    fs::remove_file(&path)?;
+    copied.map(drop)
 }
 
 struct Transfer {
@@ -156,13 +170,18 @@ fn now() -> Instant {
     Instant::now()
 }
 
-async fn blob(nodes: &[Node], source: &Path) -> anyhow::Result<Transfer> {
+async fn blob(
+    nodes: &[Node],
+    source: &Path,
+    warm: impl FnOnce() -> io::Result<()>,
+) -> anyhow::Result<Transfer> {
     let mut id = None::<BlobId>;
     for provider in &nodes[1..] {
         id = Some(provider.blobs().add_path(source, |_| {}).await?.id());
     }
     let id = id.context("there is a provider")?;
     let served = || nodes[1..].iter().map(served).sum::<u64>();
+    warm()?;
     let (begin, cpu, before) = (now(), cpu_time(), served());
     let mut get = nodes[0].blobs().get(id);
     for provider in &nodes[1..] {
@@ -189,6 +208,7 @@ async fn stream(
     source: &Path,
     copy: &Path,
     trial: &Trial,
+    warm: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<Transfer> {
     let mut tasks = JoinSet::new();
     for provider in &nodes[1..] {
@@ -196,6 +216,7 @@ async fn stream(
     }
     tokio::fs::File::create_new(copy).await?.set_len(trial.bytes).await?;
     let share = trial.bytes.div_ceil(trial.providers);
+    warm()?;
     let (begin, cpu) = (now(), cpu_time());
     let mut gets = JoinSet::new();
     for (number, provider) in (0..).zip(&nodes[1..]) {
