@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use libp2p::PeerId;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::{AbortHandle, JoinSet},
+    task::{AbortHandle, JoinError, JoinSet},
 };
 use tracing::Instrument as _;
 
@@ -32,6 +32,9 @@ use crate::{
 
 /// Items of handlers that wait to be taken, over all calls of a session.
 const QUEUE: usize = 64;
+
+/// Handlers whose answers are taken in one go, after the first.
+const AT_ONCE: usize = 256;
 
 /// An item of a handler's.
 #[derive(Debug)]
@@ -109,9 +112,11 @@ impl ServerSession {
             tokio::select! {
                 happened = self.frames.run(is_reading) => self.on_stream(happened),
                 Some(ended) = self.handlers.join_next(), if !self.handlers.is_empty() => {
-                    // One that was aborted has no answer, and its call is over.
-                    if let Ok((call, answer)) = ended {
-                        self.on_answer(call, answer);
+                    self.on_handled(ended);
+                    // Those that are done by now have their answers written together.
+                    for _ in 0..AT_ONCE {
+                        let Some(ended) = self.handlers.try_join_next() else { break };
+                        self.on_handled(ended);
                     }
                 }
                 Some(item) = self.items.1.recv() => self.on_item(item),
@@ -147,6 +152,13 @@ impl ServerSession {
                     Err(error) => return self.handle(Input::Broken(error)),
                 }
             },
+        }
+    }
+
+    fn on_handled(&mut self, ended: Result<(u64, Answer), JoinError>) {
+        // One that was aborted has no answer, and its call is over.
+        if let Ok((call, answer)) = ended {
+            self.on_answer(call, answer);
         }
     }
 
