@@ -23,8 +23,8 @@ if [ $# -eq 0 ]; then
 fi
 for target in "$@"; do
     printf '\n==> %s, %s seconds\n' "$target" "$seconds" >&2
-    # 256 KiB: what the largest frame has.
-    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=262144 \
+    # 288 KiB: what the largest frame has.
+    cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=294912 \
         -rss_limit_mb=1024 -print_final_stats=1
 done
 echo "no findings in $# targets" >&2

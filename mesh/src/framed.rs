@@ -16,6 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// the small messages that most streams carry.
 const READ: usize = 8 * 1024;
 
+/// Bytes asked for at a time of a large frame.
+const ROOM: usize = 16 * 1024;
+
 /// Bytes received before frames are looked for, if more are there.
 const ENOUGH: usize = 64 * 1024;
 
@@ -206,13 +209,15 @@ impl Framed {
 
     /// How many bytes came: 0 at the end of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut bytes = [0; READ];
         let mut received = 0;
         while received < ENOUGH {
-            let mut read = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.pipe).poll_read(cx, &mut read) {
-                Poll::Ready(Ok(())) if read.filled().is_empty() => break,
-                Poll::Ready(Ok(())) => self.received.extend_from_slice(read.filled()),
+            let read = match self.received.capacity() - self.received.len() >= ROOM {
+                true => self.poll_read_in_place(cx),
+                false => self.poll_read_aside(cx),
+            };
+            match read {
+                Poll::Ready(Ok(0)) => break,
+                Poll::Ready(Ok(read)) => received += read,
                 // What came before is handled first; the next read meets the same end.
                 Poll::Ready(Err(_)) | Poll::Pending if received > 0 => break,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -224,9 +229,28 @@ impl Framed {
                     return Poll::Pending;
                 }
             }
-            received += read.filled().len();
         }
         Poll::Ready(Ok(received))
+    }
+
+    /// Reads where the bytes are to be. There is room while a large frame comes: whoever decodes
+    /// has reserved it.
+    fn poll_read_in_place(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let len = self.received.len();
+        self.received.resize(len + ROOM, 0);
+        let mut read = ReadBuf::new(&mut self.received[len..]);
+        let polled = Pin::new(&mut self.pipe).poll_read(cx, &mut read);
+        let filled = read.filled().len();
+        self.received.truncate(len + filled);
+        polled.map_ok(|()| filled)
+    }
+
+    fn poll_read_aside(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ];
+        let mut read = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.pipe).poll_read(cx, &mut read))?;
+        self.received.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 }
 

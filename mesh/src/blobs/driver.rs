@@ -21,7 +21,7 @@ use super::{
     download::{self, DownloadTask, FromDownload, Join, ToDownload},
     metrics::Metrics,
     serving::{self, FromStream, ToStream},
-    store::{BlobStatus, BlobStore},
+    store::{BlobStatus, BlobStore, encoded_len},
 };
 use crate::{
     identity::public_key,
@@ -506,8 +506,13 @@ impl Driver {
 /// One piece, if the store can read it.
 fn encode(store: &BlobStore, id: &BlobId, groups: Range<u64>) -> Option<Bytes> {
     let mut encoding = Vec::new();
-    let written = store.encode(id, groups).map_err(std::io::Error::from);
-    match written.and_then(|encoder| encoder.write_to(&mut encoding)) {
+    let encoder = store.encode(id, groups.clone()).map_err(std::io::Error::from);
+    let written = encoder.and_then(|encoder| {
+        let len = encoded_len(encoder.size(), groups);
+        encoding.reserve_exact(usize::try_from(len).unwrap_or(0));
+        encoder.write_to(&mut encoding)
+    });
+    match written {
         Ok(()) => Some(encoding.into()),
         Err(error) => {
             tracing::warn!(blob = %id, %error, "a piece can't be served");

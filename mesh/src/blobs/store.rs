@@ -23,6 +23,7 @@
 //! hashed, written or synced, so calls for different blobs and several for one go on at once.
 
 mod add;
+mod behind;
 mod blob;
 mod change;
 mod collection;

@@ -36,7 +36,7 @@ pub use self::ranges::Ranges;
 pub const GROUP: u64 = 16 * 1024;
 
 /// Most groups in a piece, which is what one frame of data carries.
-pub const PIECE: u64 = 8;
+pub const PIECE: u64 = 16;
 
 /// How many groups a blob of this size has: at least one.
 pub const fn groups_of(size: u64) -> u64 {

@@ -14,6 +14,7 @@ use blake3::Hash;
 
 use super::{
     Inner,
+    behind::Behind,
     error::{FileError, ReadError},
     folder::{Kind, note_use},
     held,
@@ -89,6 +90,7 @@ pub(super) struct Files {
     /// Of a partial blob: the outboard and the bits.
     pub(super) part: Option<(File, File)>,
     pub(super) path: PathBuf,
+    pub(super) behind: Behind,
 }
 
 impl Files {
@@ -240,7 +242,7 @@ impl InUse {
         // Written only to mend its outboard.
         let data = File::options().read(true).write(true).open(&path);
         let data = data.map_err(FileError::at(path.clone()))?;
-        Ok(Files { data, part: None, path })
+        Ok(Files { data, part: None, path, behind: Behind::default() })
     }
 
     fn open_part(&self, part: &Part) -> Result<Files, FileError> {
@@ -260,7 +262,8 @@ impl InUse {
         let path = self.path(Kind::Held);
         let bits = File::options().read(true).write(true).open(&path);
         let bits = bits.map_err(FileError::at(path))?;
-        Ok(Files { data, part: Some((tree, bits)), path: self.path(Kind::Part) })
+        let path = self.path(Kind::Part);
+        Ok(Files { data, part: Some((tree, bits)), path, behind: Behind::default() })
     }
 
     /// Writes the file of what is held, in the place of what was there.

@@ -5,6 +5,7 @@
 use std::{fs, io, ops::Range, os::unix::fs::FileExt as _, sync::Arc};
 
 use super::{
+    behind::Behind,
     blob::{Files, InUse, Inside, Part, State},
     error::{FileError, ReadError, WriteError},
     folder::{Kind, Temporary, note_use},
@@ -17,8 +18,43 @@ use super::{
 /// Copied at once when outboards move.
 const COPY: usize = 256 * 1024;
 
-/// A pair of hashes and where it is in the outboard.
-pub(super) type PlacedPair = (u64, [u8; PAIR as usize]);
+/// Written in one call: with more, the system looks for larger pages, which are harder to come by
+/// where memory is scarce or belongs to a hypervisor.
+const STEP: usize = 64 * 1024;
+
+/// A pair of hashes.
+#[derive(Clone, Debug)]
+pub(super) struct PlacedPair {
+    /// Where it is in the outboard.
+    pub(super) at: u64,
+    pub(super) pair: [u8; PAIR as usize],
+    /// The groups whose hashes it stands for.
+    pub(super) under: Range<u64>,
+}
+
+/// Writes pairs, those that are side by side in one call.
+fn write_pairs<'a>(
+    tree: &fs::File,
+    pairs: impl IntoIterator<Item = &'a PlacedPair>,
+) -> io::Result<()> {
+    let mut pairs: Vec<_> = pairs.into_iter().collect();
+    pairs.sort_by_key(|placed| placed.at);
+    pairs.dedup_by_key(|placed| placed.at);
+    for run in pairs.chunk_by(|one, next| one.at + PAIR == next.at) {
+        let bytes: Vec<u8> = run.iter().flat_map(|placed| placed.pair).collect();
+        tree.write_all_at(&bytes, run[0].at)?;
+    }
+    Ok(())
+}
+
+/// Writes content in steps.
+fn write_at(file: &fs::File, data: &[u8], mut at: u64) -> io::Result<()> {
+    for step in data.chunks(STEP) {
+        file.write_all_at(step, at)?;
+        at += step.len() as u64;
+    }
+    Ok(())
+}
 
 impl InUse {
     /// Names a synced file as this blob, whole.
@@ -75,25 +111,39 @@ impl InUse {
         }
     }
 
-    /// Writes a verified group and the pairs that prove it, then marks it. See the sync rule in
-    /// [`held`].
-    pub(super) fn store_group(
+    /// Writes verified groups in a row and the pairs that prove them, then marks them. See the sync
+    /// rule in [`held`].
+    pub(super) fn store_groups(
         &self,
         size: u64,
-        group: u64,
+        groups: Range<u64>,
         data: &[u8],
         pairs: &[PlacedPair],
         room: &mut Room,
     ) -> Result<(), WriteError> {
         let Some(files) = self.files_to_write(size)? else { return Ok(()) };
         let (tree, _) = files.part.as_ref().expect("a partial blob has an outboard");
-        let written = pairs.iter().try_for_each(|(at, pair)| tree.write_all_at(pair, *at));
-        let written = written.and_then(|()| files.data.write_all_at(data, group * GROUP));
+        let new = self.not_written(pairs);
+        let written = write_pairs(tree, new);
+        let written = written.and_then(|()| write_at(&files.data, data, groups.start * GROUP));
         written.map_err(files.error())?;
-        self.mark(size, group, room)
+        Behind::wrote(&files, data.len() as u64);
+        self.mark(size, groups, room)
     }
 
-    fn mark(&self, size: u64, group: u64, room: &mut Room) -> Result<(), WriteError> {
+    /// Leaves out the pairs that were written with a group before. Where what is held isn't
+    /// checked, a group may be there without them.
+    fn not_written<'a>(&self, pairs: &'a [PlacedPair]) -> Vec<&'a PlacedPair> {
+        let inside = self.blob.lock();
+        let State::Part(part) = &inside.state else { return Vec::new() };
+        let is_new = |placed: &&PlacedPair| {
+            let under = &placed.under;
+            !part.is_checked || part.held.first_gap(under.clone()).as_ref() == Some(under)
+        };
+        pairs.iter().filter(is_new).collect()
+    }
+
+    fn mark(&self, size: u64, groups: Range<u64>, room: &mut Room) -> Result<(), WriteError> {
         let mut inside = self.blob.lock();
         let files = self.open(&mut inside)?;
         let part = match &mut inside.state {
@@ -102,9 +152,9 @@ impl InUse {
             _ => return Err(WriteError::Superseded),
         };
         let (_, bits) = files.part.as_ref().expect("a partial blob has bits");
-        part.held.insert(group..group + 1);
-        if let Err(error) = held::write(bits, &part.held, group..group + 1) {
-            part.held.remove(group..group + 1);
+        part.held.insert(groups.clone());
+        if let Err(error) = held::write(bits, &part.held, groups.clone()) {
+            part.held.remove(groups);
             return Err(files.error()(error).into());
         }
         let is_full = part.is_full();
@@ -270,7 +320,7 @@ impl InUse {
         new.is_finishing = was_finishing;
         let files = self.open(&mut inside)?;
         let Some((tree, _)) = &files.part else { return Ok(()) };
-        let written = pairs.iter().try_for_each(|(at, pair)| tree.write_all_at(pair, *at));
+        let written = write_pairs(tree, pairs);
         let written = written.and_then(|()| files.data.write_all_at(last, end * GROUP));
         written.map_err(files.error())?;
         new.held.insert(end..end + 1);
@@ -289,7 +339,8 @@ fn append_outboard(files: &Files, size: u64) -> io::Result<()> {
         files.data.write_all_at(bytes, size + at)
     })?;
     files.data.set_len(size + len)?;
-    files.data.sync_all()
+    files.data.sync_all()?;
+    files.behind.check()
 }
 
 /// Goes through so many bytes in steps.

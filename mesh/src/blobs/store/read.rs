@@ -372,9 +372,12 @@ impl Encoder {
 
     /// Writes the rest of the encoding.
     pub fn write_to(mut self, writer: &mut dyn Write) -> io::Result<()> {
-        while let Some(piece) = self.next_piece()? {
-            writer.write_all(&piece)?;
+        loop {
+            match self.walk.next() {
+                Ok(None) => return Ok(()),
+                Ok(Some(Item::Pair(bytes) | Item::Leaf(_, bytes))) => writer.write_all(bytes)?,
+                Err(error) => return Err(self.in_use.explain(error, &self.source).into()),
+            }
         }
-        Ok(())
     }
 }

@@ -14,14 +14,14 @@ use super::{
     tree::{self, GROUP, MAX_SIZE, PAIR, Step, Steps, Tree},
 };
 
-/// Groups whose bytes are reserved at once.
+/// Groups whose bytes are reserved and written at once.
 const STRIDE: u64 = 16;
 
 /// Files and bits around a group's content, at most, when a stride is reserved.
 const AROUND: u64 = 3 * 4096;
 
 /// Takes a verified group: its number, its content, and the pairs on the way to it that are new.
-type Store<'a> = &'a mut dyn FnMut(u64, &[u8], &[PlacedPair]) -> Result<(), WriteError>;
+type Store<'a> = &'a mut dyn FnMut(u64, &[u8], &mut Vec<PlacedPair>) -> Result<(), WriteError>;
 
 /// Verifies an encoding as it comes in, cut anywhere.
 #[derive(Debug)]
@@ -82,13 +82,14 @@ impl Decoder {
                 }
                 self.stack.extend(right.then_some(r));
                 self.stack.extend(left.then_some(l));
-                self.pairs.push((self.tree.pair_at(node), *pair));
+                let (at, under) = (self.tree.pair_at(node), self.tree.groups_under(node));
+                self.pairs.push(PlacedPair { at, pair: *pair, under });
             }
             Step::Leaf { group, is_root, .. } => {
                 if tree::leaf_hash(group, bytes, is_root) != expected {
                     return Err(WriteError::Wrong { groups: group..group + 1 });
                 }
-                store(group, bytes, &self.pairs)?;
+                store(group, bytes, &mut self.pairs)?;
                 self.pairs.clear();
             }
         }
@@ -147,7 +148,7 @@ impl BlobStore {
         let mut decoder = Decoder::new(root, size, &(end - 1..end));
         let mut proof = None;
         let pushed = decoder.push(encoded, &mut |_, data, pairs| {
-            proof = Some((data.to_vec(), pairs.to_vec()));
+            proof = Some((data.to_vec(), std::mem::take(pairs)));
             Ok(())
         });
         let (Ok(()), Some((last, pairs))) = (pushed, proof) else { return Err(wrong) };
@@ -181,7 +182,8 @@ impl BlobStore {
             in_use.check()?;
             return Ok(in_use.finish(&mut room)?);
         }
-        in_use.store_group(size, tree::groups(size) - 1, last, pairs, &mut room)
+        let end = tree::groups(size);
+        in_use.store_groups(size, end - 1..end, last, pairs, &mut room)
     }
 }
 
@@ -235,7 +237,6 @@ impl Download {
             room: Room::new(self.in_use.store.clone()),
             in_use: self.in_use.clone(),
             size: self.size,
-            end: groups.end,
             has_failed: false,
         })
     }
@@ -246,7 +247,6 @@ impl Download {
 pub struct Writer {
     in_use: InUse,
     size: u64,
-    end: u64,
     decoder: Decoder,
     room: Room,
     has_failed: bool,
@@ -254,17 +254,28 @@ pub struct Writer {
 
 impl Writer {
     /// Takes the next bytes, cut anywhere. A group that is whole and verified is stored when this
-    /// returns: killing the process doesn't lose it. After an error the writer is of no more use.
+    /// returns, and what comes with it in one call is stored together: killing the process doesn't
+    /// lose it. After an error the writer is of no more use, and what verified before is stored.
     ///
     /// **Cost.** The call that brings the last missing group of the blob syncs all of it.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         if self.has_failed {
             return Err(WriteError::TooShort);
         }
-        let (in_use, size, end, room) = (&self.in_use, self.size, self.end, &mut self.room);
-        let result = self.decoder.push(bytes, &mut |group, data, pairs| {
-            store(in_use, size, group..end, data, pairs, room)
+        let (in_use, size, room) = (&self.in_use, self.size, &mut self.room);
+        let mut batch = Batch::default();
+        let decoded = self.decoder.push(bytes, &mut |group, data, pairs| {
+            if in_use.holds(group) {
+                return Ok(());
+            }
+            if !batch.takes(group) {
+                batch.store(in_use, size, room)?;
+            }
+            batch.add(group, data, pairs);
+            Ok(())
         });
+        let stored = batch.store(in_use, size, room);
+        let result = decoded.and(stored);
         self.has_failed = result.is_err();
         result
     }
@@ -277,24 +288,62 @@ impl Writer {
     }
 }
 
-/// Stores the first group of those that are to come.
+/// Groups in a row that are verified and not stored.
+#[derive(Debug, Default)]
+struct Batch {
+    groups: Range<u64>,
+    data: Vec<u8>,
+    pairs: Vec<PlacedPair>,
+}
+
+impl Batch {
+    fn takes(&self, group: u64) -> bool {
+        let count = self.groups.end - self.groups.start;
+        count == 0 || (group == self.groups.end && count < STRIDE)
+    }
+
+    fn add(&mut self, group: u64, data: &[u8], pairs: &mut Vec<PlacedPair>) {
+        if self.groups.is_empty() {
+            self.groups = group..group;
+        }
+        self.groups.end = group + 1;
+        self.data.extend_from_slice(data);
+        self.pairs.append(pairs);
+    }
+
+    /// Stores what is there, and is empty again.
+    fn store(&mut self, in_use: &InUse, size: u64, room: &mut Room) -> Result<(), WriteError> {
+        let groups = std::mem::take(&mut self.groups);
+        let stored = match groups.is_empty() {
+            true => Ok(()),
+            false => store(in_use, size, groups, &self.data, &self.pairs, room),
+        };
+        self.data.clear();
+        self.pairs.clear();
+        stored
+    }
+}
+
+/// Stores groups in a row.
 fn store(
     in_use: &InUse,
     size: u64,
-    coming: Range<u64>,
+    groups: Range<u64>,
     data: &[u8],
     pairs: &[PlacedPair],
     room: &mut Room,
 ) -> Result<(), WriteError> {
-    if in_use.holds(coming.start) {
-        return Ok(());
-    }
-    let each = GROUP + PAIR;
-    if room.left() < each + AROUND {
-        let stride = (coming.end - coming.start).min(STRIDE);
-        match room.grow(stride * each + AROUND) {
-            // Where a stride doesn't fit, a group may.
-            Err(RoomError::Quota(_)) if stride > 1 => room.grow(each + AROUND)?,
+    let (count, each) = (groups.end - groups.start, GROUP + PAIR);
+    if room.left() < count * each + AROUND {
+        match room.grow(count * each + AROUND) {
+            // Where all of them don't fit, some may.
+            Err(RoomError::Quota(_)) if count > 1 => {
+                let half = groups.start + count / 2;
+                let (head, tail) = data.split_at((count / 2 * GROUP) as usize);
+                // Pairs that belong to the other half alone are right, too.
+                store(in_use, size, groups.start..half, head, pairs, room)?;
+                return store(in_use, size, half..groups.end, tail, pairs, room);
+            }
             grown => grown?,
         }
     }
@@ -302,5 +351,5 @@ fn store(
         let store = BlobStore { inner: in_use.store.clone() };
         return Ok(store.install_bytes(in_use, data, room)?);
     }
-    in_use.store_group(size, coming.start, data, pairs, room)
+    in_use.store_groups(size, groups, data, pairs, room)
 }

@@ -56,11 +56,14 @@ use super::{GROUP, PIECE, Ranges, groups_of};
 pub const STREAM: &str = "blob/1";
 
 /// Largest frame in bytes, its length field left out.
-pub const MAX_FRAME: usize = 256 * 1024;
+pub const MAX_FRAME: usize = 288 * 1024;
 
 /// Largest encoding of a piece: its groups, the hashes within, and those on the way from the root
 /// of the largest blob.
 pub const MAX_PIECE: usize = (PIECE * GROUP) as usize + 64 * (PIECE as usize + 64);
+
+/// Bytes of a frame for which memory is taken as they come; for more, at once.
+const BEGUN: usize = 32 * 1024;
 
 /// Most runs of groups in one ask.
 pub const MAX_ASK_RUNS: usize = 64;
@@ -197,6 +200,10 @@ impl Frame {
                 return Err(FrameError::Length { len });
             }
             if buffer.len() < LENGTH + len {
+                // Who has sent so much of a piece sends the rest, so it's not moved while it grows.
+                if buffer.len() > BEGUN {
+                    buffer.reserve(LENGTH + len - buffer.len() + BEGUN);
+                }
                 return Ok(None);
             }
             buffer.advance(LENGTH);

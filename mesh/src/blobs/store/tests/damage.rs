@@ -136,7 +136,8 @@ fn a_full_disk_loses_nothing() {
         let mut three = [files.data.try_clone(), tree.try_clone(), bits.try_clone()];
         three[which] = Ok(full());
         let [data, tree, bits] = three.map(Result::unwrap);
-        let files = blob::Files { data, part: Some((tree, bits)), path: files.path.clone() };
+        let (part, path) = (Some((tree, bits)), files.path.clone());
+        let files = blob::Files { data, part, path, behind: Default::default() };
         in_use.blob.lock().files = Some(Arc::new(files));
         let error = receive(&download, 4..6, &encode(&from, &id, 4..6)).unwrap_err();
         let WriteError::File(error) = error else { panic!("{error}") };

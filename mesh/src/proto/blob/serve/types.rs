@@ -13,7 +13,7 @@ use super::super::{
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Streams in all. Each takes up to [`MAX_ASKS`](super::super::frame::MAX_ASKS) asks of a
-    /// KiB, and `max_unsent` pieces of 132 KiB.
+    /// KiB, and `max_unsent` pieces of 260 KiB.
     pub max_streams: usize,
     /// Streams of one peer.
     pub max_peer_streams: usize,
@@ -45,7 +45,7 @@ impl Default for Config {
             max_asks: 512,
             max_peer_asks: 64,
             max_reads: 4,
-            max_unsent: 2,
+            max_unsent: 3,
             rate: None,
             retry_after: Duration::from_secs(1),
             tell_interval: Duration::from_secs(1),
