@@ -32,6 +32,11 @@ mod client;
 mod commands;
 pub mod config;
 mod events;
+mod interface;
 mod output;
+mod tls;
 
-pub use self::client::{ApiFile, Client, ClientError, Events, ServiceCall};
+pub use self::{
+    client::{ApiFile, Client, ClientError, ClientOptions, Events, ServiceCall},
+    tls::TlsFileError,
+};
