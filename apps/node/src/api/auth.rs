@@ -105,26 +105,33 @@ fn token_of(headers: &HeaderMap) -> Result<&str, Denied> {
 impl IntoResponse for Denied {
     /// The header is as RFC 6750, section 3, has it.
     fn into_response(self) -> Response {
-        const NEXT: &str = "make one with `aether api token` where the node runs, or ask whoever \
-                            runs it";
+        let next = |role: &str| {
+            format!(
+                "make one with `aether api token{role}` where the node runs, or ask whoever runs it"
+            )
+        };
         let (status, challenge, detail) = match self {
             Self::Missing => (
                 StatusCode::UNAUTHORIZED,
                 "Bearer realm=\"aether\"".to_owned(),
                 format!(
                     "this interface asks for a token, in the header Authorization: Bearer TOKEN \
-                     (of a command with --token or AETHER_TOKEN); {NEXT}"
+                     (of a command with --token or AETHER_TOKEN); {}",
+                    next("")
                 ),
             ),
             Self::Invalid(why) => (
                 StatusCode::UNAUTHORIZED,
                 "Bearer realm=\"aether\", error=\"invalid_token\"".to_owned(),
-                format!("{why}; {NEXT}"),
+                format!("{why}; {}", next("")),
             ),
             Self::Narrow { has, needs } => (
                 StatusCode::FORBIDDEN,
                 format!("Bearer realm=\"aether\", error=\"insufficient_scope\", scope=\"{needs}\""),
-                format!("this needs the role {needs}, and the token's is {has}; {NEXT}"),
+                format!(
+                    "this needs the role {needs}, and the token's is {has}; {}",
+                    next(&format!(" --role {needs}"))
+                ),
             ),
         };
         let mut response = Problem::new(status, detail).into_response();

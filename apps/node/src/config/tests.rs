@@ -177,4 +177,10 @@ fn an_interface_is_not_secured_by_halves() {
     let variable = [("AETHER_API__TLS", "true"), ("AETHER_API__CLIENT_CA", "ca.pem")];
     assert!(load_from("", &variable, Vec::new()).unwrap().settings.api.is_tls());
     assert!(!Api::default().is_tls());
+    let names = |listen: &str| {
+        let (listen, hosts) = (listen.parse().unwrap(), vec!["Node1.example".to_owned()]);
+        Api { listen, hosts, ..Api::default() }.names().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(names("[::]:1"), ["127.0.0.1", "::1", "localhost", "node1.example"]);
+    assert_eq!(names("192.0.2.1:1")[1], "192.0.2.1");
 }

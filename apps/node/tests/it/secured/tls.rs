@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{ErrorKind, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyP
 use tempfile::TempDir;
 
 use super::{elsewhere, own_certificate, token};
-use crate::support::{Node, aether, failure, http, output, stderr, within};
+use crate::support::{DEADLINE, Node, aether, failure, http, output, stderr, within};
 
 /// Somebody who vouches for others, and a folder of what they made.
 struct Authority {
@@ -97,11 +98,20 @@ async fn who_speaks_with_the_wrong_scheme_is_told_so() {
     let ca = own_certificate(secret.home.path());
     let message = failure(&elsewhere(&["status", "--api", &wrapped, "--ca", text(&ca)]), 3);
     assert!(message.contains("begin with http://"), "{message}");
-    // Whoever says nothing at all keeps nobody else waiting.
+    // Whoever says nothing at all keeps nobody else waiting, and is put off in the end.
     let address = secret.client.url().strip_prefix("https://").unwrap();
     let silent: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     within("an answer", secret.client.status()).await.unwrap();
-    drop(silent);
+    let reading = tokio::task::spawn_blocking(move || {
+        for mut stream in silent {
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            match stream.read(&mut [0; 16]) {
+                Ok(read) => assert_eq!(read, 0),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            }
+        }
+    });
+    within("the silent ones to be put off", reading).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
