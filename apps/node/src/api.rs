@@ -5,10 +5,35 @@
 //! documents (RFC 9457). Beside it stand `/health/live`, `/health/ready` (and `/health`, the
 //! same), and `/metrics` in the OpenMetrics text format.
 //!
-//! There is no authentication: whoever reaches the interface controls the node. It listens on
-//! loopback unless told otherwise, and refuses what web pages send.
+//! **Who may use it.** On loopback, where it listens unless told otherwise, whoever reaches it
+//! controls the node. With `api.auth = "token"` each request must carry a token, in the header
+//! `Authorization: Bearer TOKEN` (RFC 6750); an address beyond loopback is refused without that.
+//! There are two kinds, alike in form, and each grants a role until it expires or is revoked:
+//!
+//! - a token of this interface, which `aether api token` signs with the node's key and
+//!   `aether api revoke` takes back; it is good at this node alone, and lets nobody into any mesh;
+//! - an invite to the closed mesh that the node is in; it is good at each of its nodes.
+//!
+//! | role | may |
+//! |---|---|
+//! | none needed | ask for health, and for the OpenAPI document |
+//! | reader | read: status, peers, lists, messages, blobs, metrics |
+//! | writer, validator | publish, call services, add and get blobs, pin and unpin them |
+//! | admin | dial, revoke, renew the node; remove blobs; read and write files where the node runs |
+//!
+//! A token is judged when a request begins. A stream that goes on when its token expires or is
+//! revoked isn't cut: to be rid of its reader at once, restart the node.
+//!
+//! **TLS.** With `api.tls` the interface speaks TLS 1.3, by a certificate that the node makes once
+//! and keeps, or by one that is given; with `api.client_ca` clients must show one too. Without TLS
+//! whoever sees the traffic has the tokens. A [`Client`](crate::Client) of the same user on the
+//! same machine needs no flag: `api.json` in the data folder, for its owner only, holds an admin's
+//! token and the certificate.
+//!
+//! It refuses what web pages of other origins send, whatever they carry.
 
 mod access;
+mod auth;
 mod blobs;
 mod guard;
 mod health;
@@ -21,7 +46,7 @@ mod types;
 
 use std::{sync::Arc, time::Duration};
 
-use aether_mesh::Node;
+use aether_mesh::{Node, access::Role};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
@@ -36,7 +61,13 @@ use tokio::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) use self::serve::serve;
+use crate::{
+    config::{self, Api as Settings},
+    interface::Interface,
+};
+
+use self::auth::Routes;
+pub(crate) use self::{auth::Auth, serve::serve};
 pub use self::{
     problem::Problem,
     types::{
@@ -82,6 +113,7 @@ pub(crate) struct Api(Arc<Inner>);
 
 struct Inner {
     node: Node,
+    interface: Arc<Interface>,
     hosts: Vec<String>,
     started: Instant,
     stopping: Stopping,
@@ -93,6 +125,10 @@ struct Inner {
 impl Api {
     fn node(&self) -> &Node {
         &self.0.node
+    }
+
+    fn interface(&self) -> Arc<Interface> {
+        self.0.interface.clone()
     }
 
     fn hosts(&self) -> &[String] {
@@ -133,8 +169,15 @@ impl Api {
 }
 
 /// All routes over a node.
-pub(crate) fn router(node: Node, hosts: Vec<String>, stopping: Stopping) -> Router {
-    let (router, mut openapi) = routes().split_for_parts();
+pub(crate) fn router(
+    node: Node,
+    interface: Arc<Interface>,
+    settings: &Settings,
+    stopping: Stopping,
+) -> Router {
+    let asks = settings.auth == config::Auth::Token;
+    let auth = Auth::new(node.clone(), interface.clone(), asks);
+    let (router, mut openapi) = routes(&auth).split();
     openapi.info.title = "Aether node".to_owned();
     openapi.info.version = env!("CARGO_PKG_VERSION").to_owned();
     openapi.info.description =
@@ -143,7 +186,8 @@ pub(crate) fn router(node: Node, hosts: Vec<String>, stopping: Stopping) -> Rout
     let started = Instant::now();
     let api = Api(Arc::new(Inner {
         node,
-        hosts,
+        interface,
+        hosts: settings.hosts.clone(),
         started,
         stopping,
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -157,30 +201,55 @@ pub(crate) fn router(node: Node, hosts: Vec<String>, stopping: Stopping) -> Rout
         .with_state(api)
 }
 
-fn routes() -> OpenApiRouter<Api> {
+/// Every route stands in one of these groups.
+fn routes(auth: &Auth) -> Routes {
+    Routes::open(for_everybody())
+        .and(Routes::needing(Role::Reader, auth, for_readers()))
+        .and(Routes::needing(Role::Writer, auth, for_writers()))
+        .and(Routes::needing(Role::Admin, auth, for_admins()))
+}
+
+fn for_everybody() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
-        .routes(routes!(node::status))
-        .routes(routes!(node::peers))
-        .routes(routes!(node::dial))
-        .routes(routes!(node::member_events))
-        .routes(routes!(access::revoke))
-        .routes(routes!(access::accept))
-        .routes(routes!(topics::list))
-        .routes(routes!(topics::publish, topics::subscribe))
-        .routes(routes!(services::list))
-        .merge(calls())
-        .routes(routes!(blobs::list))
-        .routes(routes!(blobs::add_path))
-        .routes(routes!(blobs::read, blobs::remove))
-        .routes(routes!(blobs::get))
-        .routes(routes!(blobs::export))
-        .routes(routes!(blobs::pin, blobs::unpin))
-        .merge(uploads())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::health))
-        .routes(routes!(health::metrics))
         .routes(routes!(openapi))
+}
+
+/// What only reads.
+fn for_readers() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(node::status))
+        .routes(routes!(node::peers))
+        .routes(routes!(node::member_events))
+        .routes(routes!(topics::list))
+        .routes(routes!(topics::subscribe))
+        .routes(routes!(services::list))
+        .routes(routes!(blobs::list))
+        .routes(routes!(blobs::read))
+        .routes(routes!(health::metrics))
+}
+
+/// What says something in the mesh, or keeps content.
+fn for_writers() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(topics::publish))
+        .merge(calls())
+        .merge(uploads())
+        .routes(routes!(blobs::get))
+        .routes(routes!(blobs::pin, blobs::unpin))
+}
+
+/// What changes whom the node is with, throws something away, or touches the machine's files.
+fn for_admins() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(node::dial))
+        .routes(routes!(access::revoke))
+        .routes(routes!(access::accept))
+        .routes(routes!(blobs::remove))
+        .routes(routes!(blobs::add_path))
+        .routes(routes!(blobs::export))
 }
 
 /// Routes whose bodies are arguments of calls.

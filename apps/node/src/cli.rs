@@ -8,11 +8,15 @@
 //! | 3 | no node runs, or it can't be reached |
 //! | 4 | what was waited for did not come in time |
 
+mod interface;
+
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use aether_mesh::access::Role;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use self::interface::Interface;
+pub(crate) use self::interface::{Api, Remote, Secret};
 use crate::{
     client::ClientError,
     commands,
@@ -82,6 +86,9 @@ enum Command {
     /// Found a closed mesh, and say who is in it
     #[command(subcommand)]
     Mesh(Box<Mesh>),
+    /// Say who may use the interface of this node
+    #[command(subcommand)]
+    Api(Box<Api>),
     /// Check and show settings
     #[command(subcommand)]
     Config(Config),
@@ -121,9 +128,8 @@ pub(crate) struct Run {
     /// Keep a list of nodes for others (roles.rendezvous)
     #[arg(long)]
     rendezvous: bool,
-    /// Where the HTTP interface listens; port 0 is any free one (api.listen)
-    #[arg(long, value_name = "ADDR")]
-    api: Option<String>,
+    #[command(flatten)]
+    interface: Interface,
     /// What is logged, such as info,aether_mesh=debug (log.filter)
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -139,7 +145,11 @@ impl Run {
             ("--mesh", "mesh", &self.mesh),
             ("--invite", "access.invite", &self.invite),
             ("--admin", "access.admin", &self.admin),
-            ("--api", "api.listen", &self.api),
+            ("--api", "api.listen", &self.interface.api),
+            ("--api-auth", "api.auth", &self.interface.api_auth),
+            ("--api-certificate", "api.certificate", &self.interface.api_certificate),
+            ("--api-key", "api.key", &self.interface.api_key),
+            ("--api-client-ca", "api.client_ca", &self.interface.api_client_ca),
             ("--log", "log.filter", &self.log),
             ("--log-format", "log.format", &self.log_format),
         ];
@@ -150,22 +160,15 @@ impl Run {
             [("--listen", "network.listen", &self.listen), ("--seed", "network.seeds", &self.seed)];
         let lists = lists.into_iter().filter(|(_, _, list)| !list.is_empty());
         let lists = lists.map(|(flag, key, list)| Given::flag(flag, key, list.clone()));
-        let roles = [
+        let switches = [
             ("--relay", "roles.relay", self.relay),
             ("--rendezvous", "roles.rendezvous", self.rendezvous),
+            ("--api-tls", "api.tls", self.interface.api_tls),
         ];
-        let roles = roles.into_iter().filter(|(_, _, set)| *set);
-        let roles = roles.map(|(flag, key, _)| Given::flag(flag, key, true));
-        texts.chain(lists).chain(roles).collect()
+        let switches = switches.into_iter().filter(|(_, _, set)| *set);
+        let switches = switches.map(|(flag, key, _)| Given::flag(flag, key, true));
+        texts.chain(lists).chain(switches).collect()
     }
-}
-
-/// Which running node is meant.
-#[derive(Debug, Args)]
-pub(crate) struct Remote {
-    /// URL of the node's interface [default: as api.json in the data folder says]
-    #[arg(long, value_name = "URL", env = "AETHER_API")]
-    pub(crate) api: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -457,7 +460,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Run(run) => {
             let loaded = common.settings_with(run.given())?;
-            runtime()?.block_on(commands::run::run(loaded.settings))
+            runtime()?.block_on(commands::run::run(&loaded))
         }
         Command::Key(key) => commands::key::key(&common, key),
         Command::Status(remote) => runtime()?.block_on(commands::status::status(&common, &remote)),
@@ -474,6 +477,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Blob(blob) => runtime()?.block_on(commands::blob::blob(&common, blob)),
         Command::Mesh(mesh) => runtime()?.block_on(commands::mesh::mesh(&common, *mesh)),
+        Command::Api(api) => runtime()?.block_on(commands::api::api(&common, *api)),
         Command::Config(config) => commands::config::config(&common, &config),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -501,7 +505,9 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
             return ExitCode::from(2);
         }
         match cause.downcast_ref::<ClientError>() {
-            Some(ClientError::Url { .. }) => return ExitCode::from(2),
+            Some(ClientError::Url { .. } | ClientError::Token(_) | ClientError::Tls(_)) => {
+                return ExitCode::from(2);
+            }
             Some(ClientError::Refused(problem)) if problem.status == 504 => {
                 return ExitCode::from(4);
             }
@@ -525,15 +531,28 @@ mod tests {
     #[test]
     fn every_flag_of_run_is_a_key() {
         let line = "aether run --preset local --mesh m --listen /a /b --seed /c --seed /d --relay \
-                    --rendezvous --api x --log info --log-format json --invite i --admin a";
+                    --rendezvous --api x --log info --log-format json --invite i --admin a \
+                    --api-auth token --api-tls --api-certificate c --api-key k --api-client-ca ca";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Run(run) = cli.command else { panic!("not run") };
         let given = run.given();
-        assert_eq!(given.len(), 11);
+        assert_eq!(given.len(), 16);
         for one in &given {
             assert!(crate::config::KEYS.iter().any(|key| key.name == one.key), "{one:?}");
         }
         assert_eq!((run.listen.len(), run.seed.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let line = ["aether", "status", "--token", "aether_invite1_secret"];
+        let shown = format!("{:?}", Cli::try_parse_from(line).unwrap());
+        assert!(shown.contains("(hidden)") && !shown.contains("secret"), "{shown}");
+        let line = ["aether", "api", "revoke", "aether_invite1_secret"];
+        let shown = format!("{:?}", Cli::try_parse_from(line).unwrap());
+        assert!(shown.contains("(hidden)") && !shown.contains("secret"), "{shown}");
+        let alone = Cli::try_parse_from(["aether", "status", "--cert", "c.pem"]).unwrap_err();
+        assert!(alone.to_string().contains("--key"), "{alone}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Talks to a running node over its local interface.
 
 mod blobs;
+mod file;
+mod options;
 mod services;
 
 use std::{
     error::Error,
     io,
-    path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -15,12 +16,15 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStream, TryStreamExt as _};
 use reqwest::{RequestBuilder, Response, StatusCode};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use rustls::ClientConfig;
+use serde::de::DeserializeOwned;
 
-pub use self::services::ServiceCall;
+use self::options::TlsFailure;
+pub use self::{file::ApiFile, options::ClientOptions, services::ServiceCall};
 use crate::{
     api::{Dial, MemberChange, Peer, Problem, Published, Status, Token, TopicEvent, Topics},
     events::EventReader,
+    tls::TlsFileError,
 };
 
 /// How long a connection to the interface may take.
@@ -28,59 +32,47 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a plain question may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a running node says how it is reached: `api.json` in its data folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApiFile {
-    /// The interface's URL.
-    pub api: String,
-    /// The process.
-    pub pid: u32,
-    /// The node's peer id.
-    pub peer: String,
-}
-
-impl ApiFile {
-    /// Its path in a data folder.
-    pub fn path(data: &Path) -> PathBuf {
-        data.join("api.json")
-    }
-
-    /// Reads it; `None` if there is none.
-    pub fn read(data: &Path) -> Result<Option<Self>, io::Error> {
-        match std::fs::read(Self::path(data)) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes it whole or not at all.
-    pub(crate) fn write(&self, data: &Path) -> Result<(), io::Error> {
-        let path = Self::path(data);
-        let beside = path.with_extension(format!("json.new-{}", self.pid));
-        std::fs::write(&beside, serde_json::to_vec(self)?)?;
-        std::fs::rename(&beside, &path).inspect_err(|_| {
-            let _ = std::fs::remove_file(&beside);
-        })
-    }
-
-    /// Removes it, if it is still this one.
-    pub(crate) fn remove(&self, data: &Path) {
-        if Self::read(data).is_ok_and(|found| found.as_ref() == Some(self)) {
-            let _ = std::fs::remove_file(Self::path(data));
-        }
-    }
-}
-
 /// Why a node can't be asked, or doesn't do as asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// That is no URL of an interface.
-    #[error("{url:?} is no URL such as http://127.0.0.1:7070")]
+    #[error("{url:?} is no URL such as http://127.0.0.1:7070 or https://node1.example:7070")]
     Url {
         /// What was given.
         url: String,
+    },
+    /// The token can't be one, whatever the node.
+    #[error("the token to send can't be used")]
+    Token(#[from] aether_mesh::access::TokenError),
+    /// A certificate or a key can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+    /// The system has no certificates to trust.
+    #[error("this system has no certificates to trust, so say with --ca which file has some")]
+    NoRoots(#[source] Box<dyn Error + Send + Sync>),
+    /// The node's certificate isn't trusted.
+    #[error(
+        "the certificate of the node at {url} isn't trusted: {why}; --ca FILE says which \
+         certificates to trust, and the node's own is in api-tls.pem of its data folder if it made \
+         it itself"
+    )]
+    Untrusted {
+        /// The interface's URL.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// The node doesn't take this client for one of its own.
+    #[error(
+        "the node at {url} wants its clients to show a certificate, and {why}; give one that it \
+         trusts with --cert FILE and --key FILE"
+    )]
+    Certificate {
+        /// The interface's URL.
+        url: String,
+        /// What is wrong with what was shown.
+        why: &'static str,
     },
     /// Nobody answers.
     #[error("no node answers at {url}")]
@@ -122,21 +114,39 @@ pub type Events<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    /// What it does TLS with, if it does.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
-    /// A client of the node whose interface has this URL, `http://host:port`.
+    /// A client of the node whose interface has this URL, `http://host:port` or
+    /// `https://host:port`. It sends no token, and trusts what the system trusts.
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        Self::with(url, &ClientOptions::default())
+    }
+
+    /// A client that proves who it is, or trusts something else than the system does.
+    ///
+    /// Options that need files read them here.
+    pub fn with(url: &str, options: &ClientOptions) -> Result<Self, ClientError> {
         let base = url.trim_end_matches('/').to_owned();
         let wrong = || ClientError::Url { url: url.to_owned() };
         let parsed = reqwest::Url::parse(&base).map_err(|_| wrong())?;
-        if parsed.scheme() != "http" || !parsed.has_host() {
+        if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
             return Err(wrong());
         }
-        // No proxy: the interface is the local node's.
-        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy();
+        // No proxy: the interface is the local node's. No other place, either: the token is for
+        // this one.
+        let is_tls = parsed.scheme() == "https";
+        let tls = options.tls(is_tls)?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_backend_preconfigured(tls.clone())
+            .default_headers(options.headers()?);
         let http = http.build().map_err(|_| wrong())?;
-        Ok(Self { base, http })
+        Ok(Self { base, http, tls: is_tls.then(|| Arc::new(tls)) })
     }
 
     /// The interface's URL.
@@ -252,10 +262,10 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let response = request.send().await.map_err(|source| match source.is_connect() {
-            true => ClientError::Unreachable { url: self.base.clone(), source },
-            false => self.broken(source),
-        })?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(source) => return Err(self.unsent(source).await),
+        };
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -290,6 +300,23 @@ impl Client {
         })))
     }
 
+    async fn unsent(&self, source: reqwest::Error) -> ClientError {
+        let url = self.base.clone();
+        let failure = match (TlsFailure::of(&source), &self.tls) {
+            (None, Some(tls)) if !source.is_timeout() => TlsFailure::found(&url, tls).await,
+            (failure, _) => failure,
+        };
+        match failure {
+            Some(TlsFailure::Untrusted(why)) => ClientError::Untrusted { url, why },
+            Some(TlsFailure::Certificate(why)) => ClientError::Certificate { url, why },
+            Some(TlsFailure::Foreign) => {
+                self.foreign("it speaks no TLS; does its URL begin with http://?".to_owned())
+            }
+            None if source.is_connect() => ClientError::Unreachable { url, source },
+            None => self.broken(source),
+        }
+    }
+
     fn broken(&self, source: reqwest::Error) -> ClientError {
         ClientError::Broken { url: self.base.clone(), source: source.without_url() }
     }
@@ -306,7 +333,7 @@ mod tests {
     #[test]
     fn urls_are_checked() {
         assert_eq!(Client::new("http://127.0.0.1:7070/").unwrap().url(), "http://127.0.0.1:7070");
-        for wrong in ["127.0.0.1:7070", "https://127.0.0.1", "http://", "", "file:///etc"] {
+        for wrong in ["127.0.0.1:7070", "ftp://127.0.0.1", "http://", "", "file:///etc"] {
             assert!(matches!(Client::new(wrong), Err(ClientError::Url { .. })), "{wrong}");
         }
     }
@@ -316,18 +343,5 @@ mod tests {
         let client = Client::new("http://127.0.0.1:1").unwrap();
         let url = client.messages("a/b c?d").unwrap();
         assert_eq!(url.path(), "/v1/topics/a%2Fb%20c%3Fd/messages");
-    }
-
-    #[test]
-    fn the_file_is_removed_by_its_writer_only() {
-        let data = tempfile::tempdir().unwrap();
-        let mine = ApiFile { api: "http://a".into(), pid: 1, peer: "p".into() };
-        mine.write(data.path()).unwrap();
-        let other = ApiFile { pid: 2, ..mine.clone() };
-        other.remove(data.path());
-        assert_eq!(ApiFile::read(data.path()).unwrap(), Some(mine.clone()));
-        mine.remove(data.path());
-        assert_eq!(ApiFile::read(data.path()).unwrap(), None);
-        assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! What the commands do.
 
+pub(crate) mod api;
 pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod key;
@@ -13,7 +14,7 @@ use anyhow::Context as _;
 
 use crate::{
     cli::{Common, NoNode, Remote},
-    client::{ApiFile, Client, ClientError},
+    client::{ApiFile, Client, ClientError, ClientOptions},
 };
 
 /// A running node, and what to say when it isn't.
@@ -28,7 +29,7 @@ impl Connected {
     pub(crate) fn new(common: &Common, remote: &Remote) -> anyhow::Result<Self> {
         if let Some(url) = &remote.api {
             return Ok(Self {
-                client: Client::new(url)?,
+                client: Client::with(url, &remote.over(ClientOptions::default()))?,
                 found: "as --api or AETHER_API says".into(),
             });
         }
@@ -45,7 +46,7 @@ impl Connected {
             return Err(NoNode(message).into());
         };
         let found = format!("where process {} ran, by {}", file.pid, path.display());
-        Ok(Self { client: Client::new(&file.api)?, found })
+        Ok(Self { client: Client::with(&file.api, &remote.over(file.options()))?, found })
     }
 
     /// Says what to do when nobody answers.

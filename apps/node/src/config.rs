@@ -4,6 +4,7 @@
 //! then variables `AETHER_KEY` or `AETHER_SECTION__KEY`, then flags. [`KEYS`] lists every key.
 //! Unknown keys are errors in all of them, so that no typo is passed over in silence.
 
+mod api;
 mod keys;
 mod layers;
 mod values;
@@ -18,15 +19,12 @@ use aether_mesh::{Builder, Config, Multiaddr};
 use figment::Figment;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::values::parse_address;
+pub(crate) use self::{api::TlsFiles, values::parse_address};
 pub use self::{
+    api::{Api, Auth, DEFAULT_API},
     keys::{KEYS, Key, default_file},
     layers::{Given, SettingsError},
 };
-
-/// Where the interface listens when nothing else is said.
-pub const DEFAULT_API: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7070);
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,24 +177,6 @@ pub enum Eviction {
     Lru,
 }
 
-/// Section `api`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Api {
-    /// Where the interface listens; port 0 is any free one.
-    #[serde(deserialize_with = "values::word")]
-    pub listen: SocketAddr,
-    /// Names, besides `localhost` and addresses, that requests may be made to.
-    #[serde(deserialize_with = "values::words")]
-    pub hosts: Vec<String>,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { listen: DEFAULT_API, hosts: Vec::new() }
-    }
-}
-
 /// Section `log`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -244,13 +224,19 @@ impl Loaded {
         }
     }
 
+    /// Says what is wrong with a key's value, and where it comes from.
+    pub(crate) fn wrong(&self, key: &str, message: impl ToString) -> SettingsError {
+        let (origin, key, message) = (self.origin(key), key.to_owned(), message.to_string());
+        SettingsError::Value { origin, key, message }
+    }
+
     /// Refuses what the node would refuse, here where it is known who said it.
     fn check(&self) -> Result<(), SettingsError> {
+        self.check_api()?;
         self.settings.config().check().map_err(|error| {
             // The field that it names first is a key of this section.
             let (field, message) = error.split_once(": ").unwrap_or(("", error.as_str()));
-            let key = format!("network.{field}");
-            SettingsError::Value { origin: self.origin(&key), key, message: message.to_owned() }
+            self.wrong(&format!("network.{field}"), message)
         })
     }
 }

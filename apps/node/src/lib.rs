@@ -5,7 +5,8 @@
 //! OpenAPI document that the node serves, under `/v1`; what is there stays there.
 //!
 //! In reading order: [`config`], what can be set and where; [`api`], the types of the interface;
-//! [`Client`], the same from Rust; [`cli`], the command line and its exit codes.
+//! [`Client`], the same from Rust, with [`ClientOptions`] for nodes that ask who it is; [`cli`],
+//! the command line and its exit codes.
 //!
 //! ```no_run
 //! use aether_node::{Client, api::TopicEvent};
@@ -32,6 +33,11 @@ mod client;
 mod commands;
 pub mod config;
 mod events;
+mod interface;
 mod output;
+mod tls;
 
-pub use self::client::{ApiFile, Client, ClientError, Events, ServiceCall};
+pub use self::{
+    client::{ApiFile, Client, ClientError, ClientOptions, Events, ServiceCall},
+    tls::TlsFileError,
+};

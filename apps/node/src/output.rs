@@ -24,6 +24,14 @@ pub(crate) fn report(error: &anyhow::Error) {
     note(&text);
 }
 
+/// An error with what caused it, on one line.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", told(source)),
+        None => error.to_string(),
+    }
+}
+
 /// Tells a person something beside the output. That nobody listens is no reason to stop.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

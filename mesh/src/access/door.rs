@@ -77,7 +77,7 @@ impl Door {
     }
 
     /// Whether a peer may come in with this.
-    pub(super) fn check(&self, peer: &PublicKey, shown: &Capability) -> Result<Pass, Refusal> {
+    pub(crate) fn check(&self, peer: &PublicKey, shown: &Capability) -> Result<Pass, Refusal> {
         shown.verify_for(peer, &self.0.genesis, wall_now(), &self.read().revocations)
     }
 

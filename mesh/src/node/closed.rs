@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use super::{Builder, Closed, Node, SpawnError};
 use crate::{
     access::{
-        self, AccessStatus, Capability, Door, Membership, PeerAccess, Refusal, Request, Revocation,
-        RevocationError, Revocations, Ticket, wall_now,
+        self, AccessStatus, Capability, Door, Invite, Membership, PeerAccess, Refusal, Request,
+        Revocation, RevocationError, Revocations, Ticket, wall_now,
     },
     identity::public_key,
 };
@@ -51,6 +51,23 @@ impl Node {
     /// The place of a connected peer in a closed mesh, as its capability says.
     pub fn access_of(&self, peer: &PeerId) -> Option<PeerAccess> {
         self.inner.gate.as_ref()?.door.peer(&public_key(peer)?)
+    }
+
+    /// The place that whoever holds an invite to this node's mesh would have if they joined by it
+    /// now. So an invite can say who asks where no connection of the mesh does, such as at an HTTP
+    /// interface. It is no good once it has expired, or is revoked as far as this node has heard.
+    ///
+    /// The invite's own key stands for the peer, and nobody joins. Some ten signatures at most,
+    /// 60 µs each.
+    pub fn access_by(&self, invite: &Invite) -> Result<PeerAccess, AccessError> {
+        let gate = self.inner.gate.as_ref().ok_or(AccessError::Open)?;
+        if invite.genesis() != &self.inner.config.genesis {
+            return Err(Refusal::OtherMesh.into());
+        }
+        let key = invite.id();
+        let membership = invite.join(key, wall_now())?;
+        let pass = gate.door.check(&key, &membership.capability)?;
+        Ok(PeerAccess { role: pass.role, expires: pass.expires })
     }
 
     /// Puts a revocation into force: here at once, and wherever it reaches from here. Nodes that

@@ -2,11 +2,12 @@
 
 use aether_mesh::{
     AccessError,
-    access::{self, AccessStatus, Membership, Revocation},
+    access::{self, AccessStatus, Membership, Revocation, RevocationError, wall_now},
 };
 use axum::{Json, extract::State, http::StatusCode};
 
 use super::{Access, Api, PeerAccess, Problem, Token};
+use crate::output;
 
 pub(super) fn own(status: AccessStatus) -> Access {
     Access {
@@ -23,11 +24,13 @@ pub(super) fn peer(access: access::PeerAccess) -> PeerAccess {
     PeerAccess { role: access.role.to_string(), expires: access.expires.as_secs() }
 }
 
-/// Puts a revocation that an admin signed into force, here and wherever it reaches from here.
+/// Puts a revocation into force: one of the mesh, which an admin signed, here and wherever it
+/// reaches from here; one of a token of this interface, which `aether api revoke` signed, here.
 #[utoipa::path(post, path = "/v1/access/revocations", request_body = Token, responses(
-    (status = 202, description = "It is in force here, and spreads."),
+    (status = 202, description = "It is in force here, and spreads if it is of the mesh."),
     (status = 409, description = "The mesh is open.", body = Problem),
-    (status = 422, description = "It is no revocation of this mesh.", body = Problem),
+    (status = 422, description = "It is no revocation of this mesh or interface.", body = Problem),
+    (status = 500, description = "It can't be kept.", body = Problem),
     (status = 503, description = "The node is stopping.", body = Problem),
 ))]
 pub(super) async fn revoke(
@@ -35,7 +38,19 @@ pub(super) async fn revoke(
     Json(Token { token }): Json<Token>,
 ) -> Result<StatusCode, Problem> {
     let revocation = Revocation::parse(&token).map_err(unusable)?;
-    api.node().revoke(revocation).await.map_err(problem)?;
+    let interface = api.interface();
+    match revocation.verify(interface.genesis()) {
+        Err(RevocationError::OtherMesh) => {
+            api.node().revoke(revocation).await.map_err(problem)?;
+        }
+        Err(error) => return Err(unusable(error)),
+        Ok(()) => {
+            let kept = move || interface.revoke(revocation, wall_now());
+            let kept = tokio::task::spawn_blocking(kept).await;
+            kept.map_err(|_| unkept("the work broke off"))?
+                .map_err(|error| unkept(output::told(&error)))?;
+        }
+    }
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -53,6 +68,10 @@ pub(super) async fn accept(
     let membership = Membership::parse(&token).map_err(unusable)?;
     api.node().hold(membership.capability).await.map_err(problem)?;
     Ok(StatusCode::ACCEPTED)
+}
+
+fn unkept(detail: impl ToString) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
 }
 
 fn unusable(error: impl ToString) -> Problem {

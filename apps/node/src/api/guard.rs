@@ -1,7 +1,7 @@
 //! Keeps web pages away from the interface.
 //!
-//! A page in the operator's browser can send requests to loopback. Two checks refuse them, as
-//! there is no authentication that would:
+//! A page in the operator's browser can send requests to loopback. Two checks refuse them, whether
+//! the interface asks for tokens or not:
 //!
 //! - `Host` must be `localhost`, an address, or a name from `api.hosts`. A page that has its own
 //!   name resolve to 127.0.0.1 (DNS rebinding) still sends its own name.

@@ -24,6 +24,7 @@ pub(crate) fn config(common: &Common, command: &Config) -> anyhow::Result<()> {
     if matches!(command, Config::Show) {
         return show(common, &loaded);
     }
+    loaded.tls_files()?;
     output::note(&match &loaded.file {
         Some(file) => format!("{} and the environment are fine", file.display()),
         None => "there is no config file, and the environment is fine".to_owned(),

@@ -17,7 +17,7 @@ use super::Connected;
 use crate::{
     admin::Admin,
     cli::{AdminFolder, Common, Granted, Mesh, Output, Remote},
-    client::{ApiFile, Client},
+    client::ApiFile,
     output,
 };
 
@@ -59,7 +59,7 @@ impl AdminFolder {
 }
 
 /// The key of a peer id that a person gave.
-fn key_of(peer: &str) -> anyhow::Result<PublicKey> {
+pub(super) fn key_of(peer: &str) -> anyhow::Result<PublicKey> {
     let peer: Option<PeerId> = peer.trim().parse().ok();
     let key = peer.as_ref().and_then(public_key);
     key.with_context(|| "this is no peer id such as 12D3KooW...; see `aether key show`")
@@ -173,7 +173,7 @@ fn print_invite(common: &Common, invite: &Invite) -> anyhow::Result<()> {
 async fn seeds_here(common: &Common, genesis: &Genesis) -> Vec<String> {
     let Ok(loaded) = common.settings() else { return Vec::new() };
     let file = ApiFile::read(&loaded.settings.data).ok().flatten();
-    let Some(client) = file.and_then(|file| Client::new(&file.api).ok()) else { return Vec::new() };
+    let Some(client) = file.and_then(|file| file.client().ok()) else { return Vec::new() };
     match client.status().await {
         Ok(status) if status.mesh.id == genesis.mesh_id().to_string() => {
             status.addresses.iter().map(ToString::to_string).take(MAX_SEEDS).collect()
@@ -234,13 +234,11 @@ async fn accept(common: &Common, remote: &Remote, membership: &str) -> anyhow::R
 /// The revocation that a person means: of a peer, of an invite, or one that is there already.
 fn revocation(common: &Common, admin: &AdminFolder, what: &str) -> anyhow::Result<Revocation> {
     use aether_mesh::access::TokenError;
-    match Revocation::parse(what) {
-        Ok(revocation) => return Ok(revocation),
-        Err(TokenError::NoToken { .. } | TokenError::OtherKind { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
     let key = match Invite::parse(what) {
         Ok(invite) => invite.id(),
+        Err(TokenError::OtherKind { found: "a revocation", .. }) => {
+            return Ok(Revocation::parse(what)?);
+        }
         Err(TokenError::NoToken { .. }) => key_of(what).context(
             "what is to be revoked is a peer id, an invite or its id, or a printed revocation",
         )?,

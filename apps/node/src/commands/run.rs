@@ -1,58 +1,68 @@
 //! `aether run`.
 
+mod interface;
+
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io::{self, IsTerminal as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::DirBuilderExt as _,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
-use aether_mesh::Node;
+use aether_mesh::{Node, access::wall_now, identity};
 use anyhow::Context as _;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use self::interface::{Told, bind, secure, url};
 use crate::{
     admin::Admin,
     api::{self, Stopping},
     client::ApiFile,
-    config::{Log, LogFormat, Settings, default_data},
+    config::{Auth, Loaded, Log, LogFormat, Settings, default_data},
+    interface::Interface,
     output,
 };
 
 /// How long the node may take to stop, beyond what it takes to flush.
 const SHUTDOWN: Duration = Duration::from_secs(12);
 
-pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
+    let settings = &loaded.settings;
     start_log(&settings.log);
+    let files = loaded.tls_files()?;
     prepare(&settings.data).with_context(|| {
         let data = settings.data.display();
         format!("can't use the data folder {data}; choose another with --data")
     })?;
-    let listener = bind(settings.api.listen).await?;
-    let url = format!("http://{}", reachable(listener.local_addr()?));
+    let listener = bind(settings).await?;
+    let api = url(listener.local_addr()?, settings.api.is_tls());
     // Caught before the node starts, so that a stop is orderly from the first moment.
     let mut signals = Signals::catch()?;
-    let mut builder = settings.builder();
-    if let Some(folder) = &settings.access.admin {
-        let admin = Admin::open(folder)?;
-        builder = builder.genesis(admin.genesis).admin_key(admin.key);
-    }
-    let node = builder.spawn().await.context("can't start the node")?;
+    let node = spawn(settings).await?;
+    let key = identity::load(&settings.data.join("identity.key"))?;
+    let interface = Interface::open(&settings.data, key.public(), wall_now())
+        .context("it isn't known which tokens of the interface are revoked")?;
+    let interface = Arc::new(interface);
+    let (tls, certificate) = secure(settings, files, &node.id())?.unzip();
     let (stop, stopping) = Stopping::new();
-    let router = api::router(node.clone(), settings.api.hosts.clone(), stopping.clone());
+    let router = api::router(node.clone(), interface.clone(), &settings.api, stopping.clone());
     #[expect(clippy::disallowed_methods, reason = "joined below, once it was told to stop")]
-    let server = tokio::spawn(api::serve(listener, router, stopping));
-    let file = ApiFile { api: url, pid: std::process::id(), peer: node.id().to_string() };
-    file.write(&settings.data).context("can't write api.json into the data folder")?;
-    greet(&node, &settings, &file).await?;
+    let server = tokio::spawn(api::serve(listener, router, tls, stopping));
+    let (pid, peer) = (std::process::id(), node.id().to_string());
+    let file = ApiFile { api, pid, peer, token: None, certificate };
+    let key = (settings.api.auth == Auth::Token).then_some(key);
+    let mut told = Told::write(file, settings.data.clone(), key)?;
+    // A command that saw no file yet has written what it revoked to disk, and not told this node.
+    interface.reload(wall_now())?;
+    greet(&node, settings, told.file()).await?;
 
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = told.keep() => {}
+    }
     tracing::info!("stopping");
     let _ = stop.send(true);
     let stopped = async {
@@ -65,9 +75,18 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         () = stopped => false,
         () = signals.next() => true,
     };
-    file.remove(&settings.data);
+    told.remove();
     anyhow::ensure!(!again, "told to stop twice, so what was not sent yet is lost");
     Ok(())
+}
+
+async fn spawn(settings: &Settings) -> anyhow::Result<Node> {
+    let mut builder = settings.builder();
+    if let Some(folder) = &settings.access.admin {
+        let admin = Admin::open(folder)?;
+        builder = builder.genesis(admin.genesis).admin_key(admin.key);
+    }
+    builder.spawn().await.context("can't start the node")
 }
 
 /// The signals that ask for a stop.
@@ -111,34 +130,6 @@ fn prepare(data: &Path) -> io::Result<()> {
     fs::remove_file(&trial)
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "can't listen for the interface on {address}; choose another address with --api, or \
-             a free port with --api 127.0.0.1:0"
-        )
-    })?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(
-            %address,
-            "the interface can be reached from other machines, and has no authentication: whoever \
-             reaches it controls this node"
-        );
-    }
-    Ok(listener)
-}
-
-/// An address that this machine reaches the interface at.
-fn reachable(mut bound: SocketAddr) -> SocketAddr {
-    if bound.ip().is_unspecified() {
-        bound.set_ip(match bound.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    bound
-}
-
 /// Says that the node is up, where it is, and what to do next.
 async fn greet(node: &Node, settings: &Settings, file: &ApiFile) -> anyhow::Result<()> {
     let addresses = node.addresses().await?;
@@ -178,14 +169,6 @@ async fn greet(node: &Node, settings: &Settings, file: &ApiFile) -> anyhow::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_unspecified_address_is_reached_over_loopback() {
-        let reached = |text: &str| reachable(text.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:1"), "127.0.0.1:1");
-        assert_eq!(reached("[::]:1"), "[::1]:1");
-        assert_eq!(reached("10.0.0.1:1"), "10.0.0.1:1");
-    }
 
     #[test]
     fn a_folder_is_made_for_its_owner_and_left_clean() {

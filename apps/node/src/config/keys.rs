@@ -96,14 +96,39 @@ pub const KEYS: &[Key] = &[
     key("blobs.eviction", "What is evicted first: s3fifo or lru.", "\"s3fifo\""),
     key(
         "api.listen",
-        "Where the HTTP interface listens; port 0 is any free one. There is no authentication: \
-         whoever reaches it controls the node.",
+        "Where the HTTP interface listens; port 0 is any free one. Beyond loopback it needs \
+         api.auth = \"token\".",
         "\"127.0.0.1:7070\"",
     ),
     key(
         "api.hosts",
         "Host names, besides localhost and addresses, that requests to the interface may carry.",
         "[\"node1.example.org\"]",
+    ),
+    key(
+        "api.auth",
+        "Who may use the interface: none (whoever reaches it) or token (whoever sends one that \
+         `aether api token` printed, or an invite to this node's closed mesh).",
+        "\"none\"",
+    ),
+    key(
+        "api.tls",
+        "Speak TLS at the interface, with a certificate that the node makes once for localhost, \
+         its address and api.hosts.",
+        "false",
+    ),
+    key(
+        "api.certificate",
+        "PEM file with a certificate to use instead, and those that lead up to it. Read at the \
+         start. Implies api.tls.",
+        "\"/etc/aether/api.pem\"",
+    ),
+    key("api.key", "PEM file with that certificate's key.", "\"/etc/aether/api.key\""),
+    key(
+        "api.client_ca",
+        "PEM file with certificates: clients must show one that these vouch for, besides a token \
+         if api.auth asks for one. Needs TLS.",
+        "\"/etc/aether/clients.pem\"",
     ),
     key("log.format", "human or json.", "\"human\""),
     key("log.filter", "What is logged: a level, and levels by module.", "\"warn,aether=info\""),

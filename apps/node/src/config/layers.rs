@@ -15,7 +15,7 @@ use toml::{Spanned, de::DeTable};
 use super::keys;
 
 /// Variables that say something else, to the program itself.
-const OTHER_VARIABLES: [&str; 2] = ["API", "CONFIG"];
+const OTHER_VARIABLES: [&str; 6] = ["API", "CA", "CERT", "CONFIG", "KEY", "TOKEN"];
 
 /// One value, and where it was given.
 #[derive(Clone, Debug)]

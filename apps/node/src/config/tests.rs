@@ -93,6 +93,10 @@ fn variables_of_others_are_left_alone() {
     let others = [
         ("AETHER_API", "http://127.0.0.1:1"),
         ("AETHER_CONFIG", "elsewhere"),
+        ("AETHER_TOKEN", "secret"),
+        ("AETHER_CA", "ca.pem"),
+        ("AETHER_CERT", "client.pem"),
+        ("AETHER_KEY", "client.key"),
         ("AETHER_SERVICE_HOST", "10.0.0.1"),
         ("AETHER_PORT_7070_TCP", "tcp://10.0.0.1:7070"),
         ("AETHERNET", "x"),
@@ -137,4 +141,46 @@ fn settings_reach_the_node() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(loaded.settings.builder().spawn()).unwrap_err();
     assert!(error.to_string().contains("a mesh's name"), "{error}");
+}
+
+#[test]
+fn an_interface_that_others_reach_needs_tokens() {
+    for listen in ["0.0.0.0:7070", "[::]:0", "192.0.2.1:7070", "[::ffff:127.0.0.1]:1"] {
+        let error = error_from("", &[("AETHER_API__LISTEN", listen)]);
+        assert!(error.starts_with("AETHER_API__LISTEN: `api.listen`: "), "{error}");
+        assert!(error.contains("api.auth = \"token\""), "{error}");
+        let token = [("AETHER_API__LISTEN", listen), ("AETHER_API__AUTH", "token")];
+        assert_eq!(load_from("", &token, Vec::new()).unwrap().settings.api.auth, Auth::Token);
+        let clients = "[api]\ntls = true\nclient_ca = 'ca.pem'\n";
+        assert!(error_from(clients, &token[..1]).contains("api.auth"), "certificates aren't roles");
+    }
+    for listen in ["127.0.0.1:0", "127.1.2.3:1", "[::1]:1"] {
+        assert!(load_from("", &[("AETHER_API__LISTEN", listen)], Vec::new()).is_ok());
+    }
+    let error = error_from("[api]\nauth = 'tokens'\n", &[]);
+    assert!(error.contains("aether.toml:2: `api.auth`"), "{error}");
+}
+
+#[test]
+fn an_interface_is_not_secured_by_halves() {
+    for (text, key, word) in [
+        ("[api]\ncertificate = 'c.pem'\n", "api.certificate", "go together"),
+        ("[api]\nkey = 'k.pem'\n", "api.key", "go together"),
+        ("[api]\nclient_ca = 'ca.pem'\n", "api.client_ca", "api.tls = true"),
+    ] {
+        let error = error_from(text, &[]);
+        assert!(error.contains(&format!("aether.toml:2: `{key}`")), "{error}");
+        assert!(error.contains(word), "{error}");
+    }
+    let both = "[api]\ncertificate = 'c.pem'\nkey = 'k.pem'\nclient_ca = 'ca.pem'\n";
+    assert!(load_from(both, &[], Vec::new()).unwrap().settings.api.is_tls());
+    let variable = [("AETHER_API__TLS", "true"), ("AETHER_API__CLIENT_CA", "ca.pem")];
+    assert!(load_from("", &variable, Vec::new()).unwrap().settings.api.is_tls());
+    assert!(!Api::default().is_tls());
+    let names = |listen: &str| {
+        let (listen, hosts) = (listen.parse().unwrap(), vec!["Node1.example".to_owned()]);
+        Api { listen, hosts, ..Api::default() }.names().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(names("[::]:1"), ["127.0.0.1", "::1", "localhost", "node1.example"]);
+    assert_eq!(names("192.0.2.1:1")[1], "192.0.2.1");
 }

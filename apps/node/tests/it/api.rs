@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
 
-use crate::support::{Node, until, within};
+use crate::support::{Node, http, until, within};
 
 async fn problem(response: Response, status: u16) -> Problem {
     assert_eq!(response.status().as_u16(), status);
@@ -25,7 +25,7 @@ fn messages(node: &Node, topic: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_is_described_and_answers() {
     let node = Node::start("described", &[]).await;
-    let http = reqwest::Client::new();
+    let http = http();
     let base = node.client.url();
     let document = http.get(format!("{base}/v1/openapi.json")).send().await.unwrap();
     assert_eq!(document.headers()[header::CONTENT_TYPE], "application/json");
@@ -86,7 +86,7 @@ async fn every_route_is_described_and_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_problem_documents() {
     let node = Node::start("problems", &[]).await;
-    let http = reqwest::Client::new();
+    let http = http();
     let base = node.client.url();
     problem(http.get(format!("{base}/v1/nothing")).send().await.unwrap(), 404).await;
     let response = http.delete(format!("{base}/v1/status")).send().await.unwrap();
@@ -124,7 +124,7 @@ async fn web_pages_are_kept_out() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("c.toml"), "[api]\nhosts = ['node1.example']\n").unwrap();
     let node = Node::start_in(home, "pages", &["--config", "c.toml"]).await;
-    let http = reqwest::Client::new();
+    let http = http();
     let status = format!("{}/v1/status", node.client.url());
     let with = |name: header::HeaderName, value: &str| http.get(&status).header(name, value).send();
     let port = node.address().rsplit_once(':').unwrap().1;
@@ -182,7 +182,7 @@ async fn streams_are_bounded_and_freed() {
         assert!(streams.len() <= 64);
     };
     assert!(refused.to_string().contains("64 streams are open"), "{refused}");
-    let busy = reqwest::get(messages(&node, "t")).await.unwrap();
+    let busy = http().get(messages(&node, "t")).send().await.unwrap();
     assert_eq!(busy.headers()[header::RETRY_AFTER], "1");
     problem(busy, 503).await;
     assert!(node.client.status().await.is_ok(), "questions are still answered");
@@ -208,7 +208,7 @@ async fn members_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readiness_says_why_not() {
     let health = async |node: &Node, path: &str| {
-        let response = reqwest::get(format!("{}{path}", node.client.url())).await.unwrap();
+        let response = http().get(format!("{}{path}", node.client.url())).send().await.unwrap();
         (response.status().as_u16(), response.json::<Value>().await.unwrap())
     };
     // Port 9 of loopback: nobody is there, or nobody that speaks libp2p.
@@ -234,7 +234,7 @@ async fn readiness_says_why_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_are_openmetrics_of_both_layers() {
     let node = Node::start("metrics", &[]).await;
-    let response = reqwest::get(format!("{}/metrics", node.client.url())).await.unwrap();
+    let response = http().get(format!("{}/metrics", node.client.url())).send().await.unwrap();
     let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
     let text = response.text().await.unwrap();

@@ -56,7 +56,7 @@ async fn a_folder_goes_from_node_to_node() {
 #[tokio::test]
 async fn the_interface_takes_content_and_gives_ranges_of_it() {
     let node = Node::start("blob ranges", &[]).await;
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = crate::support::http();
     let url = format!("{}/v1/blobs", node.client.url());
     let content = vec![7u8; 100_000];
     let added = http.post(&url).body(content.clone()).send().await.unwrap();

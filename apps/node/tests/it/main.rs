@@ -5,6 +5,7 @@ mod blobs;
 mod closed;
 mod failures;
 mod run;
+mod secured;
 mod services;
 mod settings;
 mod support;

@@ -151,10 +151,11 @@ async fn a_reader_of_the_output_that_leaves_is_no_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logs_are_json_and_warn_of_an_open_interface() {
+async fn logs_are_json_and_warn_of_tokens_in_the_clear() {
     let home = tempfile::tempdir().unwrap();
     let mut command = crate::support::aether(home.path());
-    command.args(["run", "--preset", "local", "--api", "0.0.0.0:0", "--log-format", "json"]);
+    command.args(["run", "--preset", "local", "--api", "0.0.0.0:0", "--api-auth", "token"]);
+    command.args(["--log-format", "json"]);
     let mut node = Running::start(command.stderr(Stdio::piped()));
     let mut log = BufReader::new(node.0.stderr.take().unwrap());
     let reading = tokio::task::spawn_blocking(move || {
@@ -164,7 +165,7 @@ async fn logs_are_json_and_warn_of_an_open_interface() {
             log.read_line(&mut line).unwrap();
             let event: Value = serde_json::from_str(&line).expect("each line is JSON");
             let message = event["fields"]["message"].as_str().unwrap();
-            warned |= event["level"] == "WARN" && message.contains("no authentication");
+            warned |= event["level"] == "WARN" && message.contains("in the clear");
             if message == "node is up" {
                 assert!(warned);
                 return event;

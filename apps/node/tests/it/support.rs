@@ -9,6 +9,7 @@ use std::{
 };
 
 use aether_node::{ApiFile, Client};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use tempfile::TempDir;
 
 /// A deadline that only a defect reaches.
@@ -47,6 +48,16 @@ pub(crate) fn aether(home: &Path) -> Command {
     }
     command.env("HOME", home).current_dir(home).stdin(Stdio::null());
     command
+}
+
+/// A plain HTTP client that needs nothing of this machine, no certificates to trust either.
+pub(crate) fn http() -> reqwest::Client {
+    let provider = aws_lc_rs::default_provider().into();
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.expect("the versions are the provider's");
+    let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls);
+    http.build().expect("all of that can be had")
 }
 
 /// Runs the program to its end.
@@ -166,7 +177,7 @@ impl Node {
         // What it logs from now on is read, so that it never waits for room in the pipe.
         let mut log = program.0.stderr.take().expect("piped");
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let client = Client::new(&file.api).expect("the file names the interface");
+        let client = file.client().expect("the file names the interface");
         Self { program, client, home }
     }
 
