@@ -70,7 +70,8 @@ impl Default for When {
     ),
     responses(
         (status = 200, body = Published),
-        (status = 413, description = "A message is longer than 65,536 bytes.", body = Problem),
+        (status = 413, description = "A message is longer than 16 MiB, or a line than 393,218 \
+            bytes.", body = Problem),
         (status = 415, description = "The body is neither of the two.", body = Problem),
         (status = 422, description = "No name, or a line that is no JSON string.", body = Problem),
         (status = 503, description = "Too busy, or stopping.", body = Problem),
@@ -130,6 +131,7 @@ fn no_topic(error: TopicError) -> Problem {
 fn not_published(error: PublishError) -> Problem {
     match error {
         PublishError::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error),
+        PublishError::Store(_) => Problem::new(StatusCode::INSUFFICIENT_STORAGE, error),
         _ => Problem::busy(error),
     }
 }
@@ -207,8 +209,8 @@ fn bad_line(error: &LineError) -> Problem {
     Problem::new(status, error)
 }
 
-/// Messages published from now on, as server-sent events named `message`, `missed` and
-/// `undecodable`. Comments keep an idle stream alive. What the node publishes itself is not among
+/// Messages published from now on, as server-sent events named `message`, `missed`, `undecodable`
+/// and `unpulled`. Comments keep an idle stream alive. What the node publishes itself is not among
 /// them.
 #[utoipa::path(get, path = "/v1/topics/{name}/messages",
     params(("name" = String, Path, description = "The topic's name, 1 to 255 bytes.")),
@@ -253,6 +255,10 @@ fn named(event: Received<String>) -> Option<Named> {
         Received::Missed(count) => ("missed", TopicEvent::Missed { count }),
         Received::Undecodable { author, number, error } => {
             ("undecodable", TopicEvent::Undecodable { author, number, error })
+        }
+        Received::Unpulled { author, number, id, size, error } => {
+            let (blob, error) = (id.to_string(), error.to_string());
+            ("unpulled", TopicEvent::Unpulled { author, number, blob, size, error })
         }
         // Kinds of a later release of the library have no name here yet.
         _ => return None,

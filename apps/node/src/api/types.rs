@@ -207,6 +207,20 @@ pub enum TopicEvent {
         /// Why it isn't.
         error: String,
     },
+    /// A large message that nobody sent. Its blob may be had later.
+    Unpulled {
+        /// Who published it.
+        #[schema(value_type = String)]
+        author: PeerId,
+        /// Its number.
+        number: u64,
+        /// The blob that is its encoding in CBOR.
+        blob: String,
+        /// Bytes that it has, as its author says.
+        size: u64,
+        /// Why it isn't here.
+        error: String,
+    },
 }
 
 /// Instances of services.

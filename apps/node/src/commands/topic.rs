@@ -97,6 +97,10 @@ async fn print(
                 let error = output::plain(error);
                 output::note(&format!("a message of {author} is no text: {error}"));
             }
+            (TopicEvent::Unpulled { author, blob, error, .. }, _) => {
+                let (blob, error) = (output::plain(blob), output::plain(error));
+                output::note(&format!("missed a message of {author}, the blob {blob}: {error}"));
+            }
         }
         if matches!(event, TopicEvent::Message { .. }) {
             left = left.map(|left| left - 1);

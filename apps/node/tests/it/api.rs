@@ -106,7 +106,8 @@ async fn refusals_are_problem_documents() {
     };
     problem(publish("t", "application/json", "{}".into()).await.unwrap(), 415).await;
     problem(publish(&"n".repeat(256), "text/plain", "x".into()).await.unwrap(), 422).await;
-    problem(publish("t", "text/plain", "x".repeat(70_000)).await.unwrap(), 413).await;
+    let too_large = "x".repeat(aether_mesh::MAX_MESSAGE);
+    problem(publish("t", "text/plain", too_large).await.unwrap(), 413).await;
     problem(publish("t?wait_neigbours=1", "text/plain", "x".into()).await.unwrap(), 400).await;
     let lines = "\"one\"\n\"two\"\nthree\n\"four\"\n".to_owned();
     let refused = problem(publish("t", "application/x-ndjson", lines).await.unwrap(), 422).await;
@@ -117,6 +118,19 @@ async fn refusals_are_problem_documents() {
     assert!(refused.detail.contains("line 1"), "{refused:?}");
     let waiting = publish("t?wait_neighbours=1&timeout_seconds=0.1", "text/plain", "x".into());
     problem(waiting.await.unwrap(), 504).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_larger_than_an_envelope_comes_through() {
+    let (alice, bob) = Node::pair("larger").await;
+    let mut heard = bob.client.subscribe("t").await.unwrap();
+    let url = format!("{}?wait_neighbours=1", messages(&alice, "t"));
+    let text = "all of it ".repeat(40_000);
+    let request = http().post(url).header(header::CONTENT_TYPE, "text/plain").body(text.clone());
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+    let event = within("the message", heard.next()).await.unwrap().unwrap();
+    let TopicEvent::Message { value, .. } = event else { panic!("{event:?}") };
+    assert!(value == text, "{} bytes came", value.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,15 +93,15 @@ const ASK: usize = 4 + 1 + 4 + 2 + 16;
 
 #[tokio::test]
 async fn pieces_are_verified_written_and_told_in_order() {
-    let pair = Pair::new(10 * GROUP as usize + 5);
+    let pair = Pair::new(18 * GROUP as usize + 5);
     let (mut end, queue, mut inputs) = pair.stream();
     ask(&pair, &queue, 1, pair.last()).await;
-    ask(&pair, &queue, 2, 0..10).await;
+    ask(&pair, &queue, 2, 0..18).await;
     asked(&mut end, GET + 2 * ASK).await;
     send(&mut end, 1, &pair.piece(pair.last())).await;
-    send(&mut end, 2, &pair.piece(0..8)).await;
-    send(&mut end, 2, &pair.piece(8..10)).await;
-    for (ask, groups) in [(1, 10..11), (2, 0..8), (2, 8..10)] {
+    send(&mut end, 2, &pair.piece(0..16)).await;
+    send(&mut end, 2, &pair.piece(16..18)).await;
+    for (ask, groups) in [(1, 18..19), (2, 0..16), (2, 16..18)] {
         let told = inputs.recv().await.unwrap();
         assert_eq!(told, (1, Input::Verified { peer: PEER, ask, groups }));
     }
@@ -163,7 +163,7 @@ async fn tampered(pair: &Pair, piece: usize, at: u64) {
     ask(pair, &queue, 1, pair.last()).await;
     ask(pair, &queue, 2, 0..last_group(pair.size())).await;
     asked(&mut end, GET + 2 * ASK).await;
-    let groups = [pair.last(), 0..8, 8..last_group(pair.size())];
+    let groups = [pair.last(), 0..16, 16..last_group(pair.size())];
     for (number, groups) in groups.into_iter().enumerate() {
         let mut encoding = pair.piece(groups);
         if number == piece {
@@ -196,7 +196,7 @@ fn of_a_thousand_tampered_transfers_no_wrong_byte_comes_through() {
     let places = (0..3usize, any::<u64>());
     for _ in 0..1000 {
         let (piece, at) = places.new_tree(&mut runner).unwrap().current();
-        let pair = Pair::new(12 * GROUP as usize + 100);
+        let pair = Pair::new(20 * GROUP as usize + 100);
         runtime.block_on(tampered(&pair, piece, at));
     }
 }

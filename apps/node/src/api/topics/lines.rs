@@ -1,16 +1,19 @@
 //! A body as lines, held one at a time.
 
-use aether_mesh::MAX_MESSAGE;
+use aether_mesh::MAX_INLINE;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 
-/// Longest line: each byte of a message may be escaped in six (`\u0000`), within two quotes.
-const MAX_LINE: usize = 6 * MAX_MESSAGE + 2;
+/// Longest line: any message that fits an envelope, each byte of which may be escaped in six
+/// (`\u0000`), within two quotes.
+const MAX_LINE: usize = 6 * MAX_INLINE + 2;
 
 /// Why there is no line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
-    #[error("line {number} is longer than a message can be, {MAX_MESSAGE} bytes")]
+    #[error(
+        "line {number} is longer than {MAX_LINE} bytes; send such a message alone, as text/plain"
+    )]
     TooLong { number: u64 },
     #[error("the body broke off: {0}")]
     Body(axum::Error),

@@ -102,8 +102,8 @@ fn lengths_are_checked_before_they_are_believed() {
     let length = |len: u32| decoded(&len.to_be_bytes());
     assert_eq!(length(0), Err(FrameError::Length { len: 0 }));
     assert_eq!(length(1), Ok(None));
-    assert_eq!(length(262_144), Ok(None));
-    assert_eq!(length(262_145), Err(FrameError::Length { len: 262_145 }));
+    assert_eq!(length(294_912), Ok(None));
+    assert_eq!(length(294_913), Err(FrameError::Length { len: 294_913 }));
     const { assert!(MAX_PIECE + 5 <= MAX_FRAME) };
     let piece = |len| decoded(&encoded(&Frame::Piece { ask: 1, encoding: vec![0; len].into() }));
     assert!(piece(MAX_PIECE).is_ok());

@@ -182,7 +182,7 @@ fn a_holder_of_too_many_runs_says_the_longest() {
 fn an_ask_is_answered_in_pieces_and_asks_in_order() {
     let mut f = Fixture::new(Config { max_reads: 1, ..Config::default() });
     f.stream(1, 1);
-    f.asks(1, 1, 5..20);
+    f.asks(1, 1, 5..40);
     f.asks(1, 2, 0..2);
     let mut found = Vec::new();
     while let Some(read) = f.reads().pop() {
@@ -190,7 +190,7 @@ fn an_ask_is_answered_in_pieces_and_asks_in_order() {
         f.handle(Input::Read { stream: 1, bytes: Some(1) });
         f.written(1, 1);
     }
-    assert_eq!(found, [(1, 5..8), (1, 8..16), (1, 16..20), (2, 0..2)]);
+    assert_eq!(found, [(1, 5..16), (1, 16..32), (1, 32..40), (2, 0..2)]);
     assert_eq!((f.serve.asks(), f.sent()), (0, vec![]));
 }
 
@@ -202,7 +202,7 @@ fn peers_take_turns_whatever_they_ask_for() {
         f.asks(stream, 1, 0..800);
     }
     f.stream(4, 2);
-    f.asks(4, 1, 0..80);
+    f.asks(4, 1, 0..160);
     let order = f.run(20);
     let others = order.iter().filter(|stream| **stream == 4).count();
     assert!((9..=10).contains(&others), "{order:?}");
@@ -214,14 +214,14 @@ fn peers_take_turns_whatever_they_ask_for() {
 
 #[test]
 fn a_stream_that_does_not_read_holds_back_nobody() {
-    let mut f = Fixture::new(Config { max_reads: 2, ..Config::default() });
+    let mut f = Fixture::new(Config { max_reads: 2, max_unsent: 2, ..Config::default() });
     f.stream(1, 1);
     f.stream(2, 2);
     f.asks(1, 1, 0..800);
     f.handle(Input::Read { stream: 1, bytes: Some(1) });
     f.handle(Input::Read { stream: 1, bytes: Some(1) });
     assert_eq!(f.reads().len(), 2, "two pieces are handed to it, and no more");
-    f.asks(2, 1, 0..80);
+    f.asks(2, 1, 0..160);
     assert_eq!(f.run(100).len(), 10);
 }
 
@@ -279,7 +279,7 @@ fn what_is_not_held_and_what_can_not_be_read_is_said() {
     f.asks(1, 2, 0..80);
     f.handle(Input::Read { stream: 1, bytes: None });
     assert_eq!(f.sent(), [(1, end(2, Why::Failed))]);
-    f.asks(1, 3, 0..16);
+    f.asks(1, 3, 0..32);
     f.holds(1, 500..1000);
     f.handle(Input::Read { stream: 1, bytes: Some(1) });
     f.written(1, 3);
@@ -313,9 +313,9 @@ fn a_peer_over_its_rate_waits_and_others_do_not() {
     let mut f = Fixture::new(Config { rate: Some(piece), ..Config::default() });
     f.stream(1, 1);
     f.stream(2, 2);
-    f.asks(1, 1, 0..80);
+    f.asks(1, 1, 0..160);
     assert_eq!(f.run(100), [1], "a second's worth at once");
-    f.asks(2, 1, 0..8);
+    f.asks(2, 1, 0..16);
     assert_eq!(f.run(100), [2]);
     f.pass(1);
     assert_eq!(f.run(100), [1], "it may go into debt by a piece");
