@@ -2,7 +2,10 @@
 # Builds the node and the lab, starts nodes on this machine, and takes the tour:
 #
 #   testnet/run.sh [--nodes 5] [--seed N] [--input FILE] [--json FILE] [--keep]
-#                  [--stages form,publish,restart,serve,spread,churn] [--data FOLDER]
+#                  [--stages form,publish,restart,serve,spread,flood,churn] [--data FOLDER]
+#
+# The stage `flood` attacks one node as strangers may, and shows that its memory stays under
+# network.max_memory and that the others are served; AETHER_FLOOD_SECONDS makes its turns longer.
 #
 # AETHER_PROFILE names the cargo profile: dev, which the tests build anyway, unless given.
 # AETHER_BUILT names a folder where both programs are built already, so that nothing is built.

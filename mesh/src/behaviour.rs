@@ -86,7 +86,7 @@ impl Behaviour {
             kad: kademlia(local, &mesh, internet),
             gossip: gossip::behaviour(config.preset, registry).map_err(io::Error::other)?,
             link: request_response::Behaviour::with_codec(
-                link::Codec,
+                link::Codec::default(),
                 config
                     .link_versions
                     .iter()

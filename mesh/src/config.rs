@@ -78,7 +78,10 @@ pub struct Limits {
     pub max_pending: u32,
     /// Peers to look for; more may connect by themselves.
     pub target_peers: usize,
-    /// Resident memory of the process, in bytes, above which no connection is accepted.
+    /// Resident memory of the process, in bytes, above which no connection is made or accepted.
+    /// What those take that are there is bounded by connection and by protocol, whatever is said
+    /// here; but QUIC's windows are made small enough for all connections to fit into a quarter of
+    /// it, so a low limit with many connections makes transfers over long distances slower.
     pub max_memory: Option<usize>,
     /// Topics joined at a time. Gossipsub tells all of them in one message.
     pub max_topics: usize,

@@ -577,7 +577,7 @@ fn build_swarm(
     let keypair = identity::keypair(key);
     let local = keypair.public().to_peer_id();
     let (relay_transport, relay_client) = relay::client::new(local);
-    let transport = transport::build(&keypair, relay_transport, door, registry)?;
+    let transport = transport::build(&keypair, relay_transport, door, &config.limits, registry)?;
     let behaviour = Behaviour::new(config, &keypair, relay_client, registry)?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(config.idle_timeout())

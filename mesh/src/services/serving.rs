@@ -110,7 +110,9 @@ impl ServerSession {
             let wake = self.server.poll_timeout();
             let is_reading = self.server.is_reading();
             tokio::select! {
-                happened = self.frames.run(is_reading) => self.on_stream(happened),
+                happened = self.frames.run(is_reading) => {
+                    is_faulty |= self.on_stream(happened);
+                }
                 Some(ended) = self.handlers.join_next(), if !self.handlers.is_empty() => {
                     self.on_handled(ended);
                     // Those that are done by now have their answers written together.
@@ -138,21 +140,32 @@ impl ServerSession {
         self.server.handle(self.parts.clock.now(), input);
     }
 
-    fn on_stream(&mut self, happened: Happened) {
+    /// True if the caller is to be blamed.
+    fn on_stream(&mut self, happened: Happened) -> bool {
         match happened {
             Happened::Sent(weight) => self.handle(Input::Sent { weight }),
             Happened::Closed => {
                 self.handle(Input::Closed);
                 self.is_over = true;
             }
-            Happened::Received => loop {
-                match self.frames.next() {
-                    Ok(Some(frame)) => self.handle(Input::Received(frame)),
-                    Ok(None) => return,
-                    Err(error) => return self.handle(Input::Broken(error)),
+            Happened::Received => {
+                let mut is_faulty = false;
+                loop {
+                    match self.frames.next() {
+                        Ok(Some(frame)) => self.handle(Input::Received(frame)),
+                        Ok(None) => return is_faulty,
+                        Err(error) => {
+                            self.handle(Input::Broken(error));
+                            return is_faulty;
+                        }
+                    }
+                    // One by one: what a thousand short frames want would take far more memory
+                    // than they do, in each session.
+                    is_faulty |= self.drive();
                 }
-            },
+            }
         }
+        false
     }
 
     fn on_handled(&mut self, ended: Result<(u64, Answer), JoinError>) {

@@ -22,6 +22,17 @@ pub struct Status {
     pub peer: String,
     /// Where others reach it, each with its peer id.
     pub addresses: Vec<String>,
+    /// The mesh that it is part of.
+    pub mesh: Mesh,
+    /// How many connections it has.
+    pub connections: usize,
+}
+
+/// A mesh, in a [`Status`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Mesh {
+    /// Its id, in hexadecimal.
+    pub id: String,
 }
 
 /// One of `GET /v1/peers`.
@@ -68,6 +79,7 @@ struct Services {
 #[derive(Debug, Deserialize)]
 struct Instance {
     service: String,
+    peer: String,
     health: String,
 }
 
@@ -111,6 +123,13 @@ impl Api {
         let known: Services = self.get("/v1/services").await?;
         let serves = |each: &&Instance| each.service == service && each.health == "serving";
         Ok(known.instances.iter().filter(serves).count())
+    }
+
+    /// The peer ids of those who serve it, as the node knows.
+    pub async fn servers(&self, service: &str) -> Result<Vec<String>> {
+        let known: Services = self.get("/v1/services").await?;
+        let serving = known.instances.into_iter().filter(|each| each.service == service);
+        Ok(serving.map(|each| each.peer).collect())
     }
 
     /// Calls a service with a number, idempotently.

@@ -40,6 +40,7 @@ pub struct Node {
     pub peer: String,
     /// Where it listens in this life, each with its peer id.
     pub addresses: Vec<String>,
+    settings: Vec<(String, String)>,
     api: Option<Api>,
     child: Option<Child>,
 }
@@ -50,8 +51,8 @@ impl Node {
         let data = folder.join(&name);
         let log = folder.join(format!("{name}.log"));
         fs::create_dir_all(&data).with_context(|| format!("can't make {}", data.display()))?;
-        let (peer, addresses) = (String::new(), Vec::new());
-        Ok(Self { name, data, log, peer, addresses, api: None, child: None })
+        let (peer, addresses, settings) = (String::new(), Vec::new(), Vec::new());
+        Ok(Self { name, data, log, peer, addresses, settings, api: None, child: None })
     }
 
     /// Its API.
@@ -174,6 +175,13 @@ impl Cluster {
         self.nodes.is_empty()
     }
 
+    /// Gives a node these settings, by their names in the environment, and none else, from its next
+    /// start on.
+    pub fn configure(&mut self, node: usize, settings: &[(&str, String)]) {
+        let owned = settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        self.nodes[node].settings = owned.collect();
+    }
+
     /// Starts all nodes: the first, and when it listens the others at once.
     pub async fn start(&mut self, timeout: Duration) -> Result<()> {
         let all: Vec<usize> = (0..self.len()).collect();
@@ -228,6 +236,7 @@ impl Cluster {
                 command.env_remove(key);
             }
         }
+        command.envs(node.settings.iter().map(|(key, value)| (key, value)));
         command.env("XDG_CONFIG_HOME", &node.data);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A Ctrl-C is for the lab, which ends its nodes in its own way.

@@ -11,6 +11,8 @@
 //! - [`Lab`]: what a stage works with. [`Cluster`] starts, kills and restarts nodes; [`Traffic`]
 //!   publishes through them and counts what arrives where.
 //!   [`Workers`] serve beside the nodes.
+//! - [`flood`](mod@flood): the stranger who attacks one of them; [`memory`](mod@memory): what that
+//!   costs it.
 //! - [`Api`]: the client of one node's API.
 //! - [`leash`]: how a node is made to die with the lab.
 //!
@@ -36,8 +38,10 @@
 
 mod api;
 mod cluster;
+pub mod flood;
 mod lab;
 pub mod leash;
+pub mod memory;
 mod report;
 mod settled;
 mod sse;
@@ -46,7 +50,7 @@ mod traffic;
 mod workers;
 
 pub use self::{
-    api::{Answer, Api, CallError, Events, Peer, Status},
+    api::{Answer, Api, CallError, Events, Mesh, Peer, Status},
     cluster::{Cluster, Node},
     lab::{Lab, Options, TOPIC},
     report::{Report, Row, percentile},

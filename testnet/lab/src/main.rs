@@ -31,7 +31,7 @@ struct Args {
     /// Leave the nodes running after the tour, until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// Stages to take [default: form,publish,restart,serve,spread, and churn from 25 nodes on]
+    /// Stages to take [default: all; churn from 25 nodes on, flood on Linux]
     #[arg(long, value_name = "STAGES", value_delimiter = ',')]
     stages: Vec<Stage>,
     /// Keep data folders and logs in this folder, which should be empty

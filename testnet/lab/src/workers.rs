@@ -41,7 +41,18 @@ impl Workers {
 
     /// Starts a worker that takes so many milliseconds longer over each answer.
     pub fn start(&mut self, cluster: &Cluster, name: &str, slow: u64) -> Result<()> {
-        let seed = cluster.nodes()[0].addresses.first().context("the first node listens")?;
+        self.start_at(cluster, 0, name, slow)
+    }
+
+    /// The same, with the address of this node and none other to begin with.
+    pub fn start_at(
+        &mut self,
+        cluster: &Cluster,
+        node: usize,
+        name: &str,
+        slow: u64,
+    ) -> Result<()> {
+        let seed = cluster.nodes()[node].addresses.first().context("the node listens")?;
         let log = File::create(cluster.folder().join(format!("{name}.log")))?;
         let mut command = leash::command(cluster.leash(), &self.program);
         command.args(["--local", "--mesh", cluster.mesh(), "--seed", seed, "work"]);
@@ -51,6 +62,11 @@ impl Workers {
         command.process_group(0);
         self.running.push((name.to_owned(), command.spawn()?));
         Ok(())
+    }
+
+    /// The process id of one that runs.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.running.iter().find(|(other, _)| other == name).map(|(_, worker)| worker.id())
     }
 
     /// Kills one with -9.

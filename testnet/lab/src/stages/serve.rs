@@ -18,7 +18,8 @@ use crate::{
 
 const STAGE: &str = "serve";
 
-const SERVICE: &str = "primes";
+/// What the workers serve.
+pub(super) const SERVICE: &str = "primes";
 
 /// How long a worker takes over an answer, and how long the slow one.
 const TAKES: (u64, u64) = (50, 500);
@@ -77,7 +78,7 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
 }
 
 /// Waits until every node knows so many instances that serve, and no others.
-async fn wait_for_instances(lab: &mut Lab, count: usize) -> Result<()> {
+pub(super) async fn wait_for_instances(lab: &mut Lab, count: usize) -> Result<()> {
     let (started, timeout) = (now(), lab.timeout());
     loop {
         let mut known = Vec::new();
