@@ -38,8 +38,8 @@ const WORKERS: [&str; 2] = ["w0", "w1"];
 
 const MIB: usize = 1024 * 1024;
 
-/// What the node may have in memory, in MiB. It takes about 35 when it is idle, and 230 in the worst
-/// turn.
+/// What the node may have in memory, in MiB. It takes about 35 when it is idle, and 230 in the
+/// worst turn.
 const LIMIT: usize = 320;
 
 /// Connections that the node takes.
