@@ -67,6 +67,8 @@ const ASK_INTERVAL: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(3);
 /// Peers whose life is remembered.
 const MAX_LIVES: usize = 4096;
+/// How long a peer that begins anew has to connect before it's dialed.
+const LEFT_ALONE: Duration = Duration::from_secs(3);
 /// How long a shutdown waits for the last frames to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -593,7 +595,6 @@ impl Network {
 
     fn on_card(&mut self, peer: PublicKey, life: u64, addresses: Vec<String>) {
         let peer = peer_id(&peer);
-        self.begin_anew(peer, life);
         for address in addresses {
             if let Ok(address) = address.parse()
                 && self.is_useful(&address)
@@ -601,12 +602,15 @@ impl Network {
                 self.dialer.found(peer, address);
             }
         }
+        self.begin_anew(peer, life);
         self.dial();
     }
 
     /// A peer that was killed and is back connects before QUIC has given up on its former life.
     /// Gossipsub greets a peer on its first connection only, so the new life would never hear what
-    /// we subscribe to: all connections are closed, and the next one is a first one.
+    /// we subscribe to: all connections are closed, and the next one is a first one. For the peer
+    /// too, so it's the peer who makes it: one of ours could come before it knows that the others
+    /// are closed.
     fn begin_anew(&mut self, peer: PeerId, life: u64) {
         let before = self.lives.insert(peer, life);
         if self.lives.len() > MAX_LIVES {
@@ -617,6 +621,7 @@ impl Network {
         if reborn && connections > 1 {
             tracing::debug!(%peer, "closed: it has begun a new life; the next connection is fresh");
             let _ = self.swarm.disconnect_peer_id(peer);
+            self.dialer.leave_alone(peer, self.clock.now() + LEFT_ALONE);
         }
     }
 

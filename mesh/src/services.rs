@@ -14,6 +14,7 @@ mod balancing;
 mod calling;
 mod client;
 mod context;
+mod guests;
 mod metrics;
 mod offer;
 mod route;
@@ -43,6 +44,7 @@ use tokio::{
 pub(crate) use self::client::Queue;
 use self::{
     balancing::Balancing,
+    guests::Guests,
     route::{Inbound, Route},
     serving::ServerSession,
     shop::{Instance, Shop},
@@ -83,8 +85,6 @@ const PROVIDER: Domain = Domain::new("aether 2026-11 service provider record v1"
 
 /// How often loads are read and searches renewed.
 const TICK: Duration = Duration::from_millis(250);
-/// Streams that callers may have open here, over all peers.
-const MAX_SESSIONS: usize = 1024;
 /// The id of each instance: a node has one of each service.
 const INSTANCE_ID: u64 = 0;
 
@@ -183,6 +183,7 @@ pub(crate) struct Services {
     clients: BTreeMap<Arc<str>, Known>,
     callers: JoinSet<()>,
     sessions: JoinSet<(PeerId, bool)>,
+    guests: Guests,
     route: Route,
     inbound: mpsc::Receiver<Inbound>,
     draining: watch::Sender<bool>,
@@ -236,6 +237,7 @@ impl Services {
             clients: BTreeMap::new(),
             callers: JoinSet::new(),
             sessions: JoinSet::new(),
+            guests: Guests::default(),
             route,
             inbound,
             draining: watch::Sender::new(false),
@@ -482,10 +484,10 @@ impl Services {
     }
 
     fn serve(&mut self, Inbound { caller, pipe }: Inbound) {
-        if self.sessions.len() >= MAX_SESSIONS {
+        let Some(place) = self.guests.enter(caller) else {
             tracing::debug!(%caller, "no room for one more session");
             return;
-        }
+        };
         let parts = serving::Parts {
             shop: self.shop.clone(),
             clock: self.common.clock,
@@ -494,7 +496,11 @@ impl Services {
             draining: self.draining.subscribe(),
         };
         let session = ServerSession::new(parts, caller, pipe);
-        self.sessions.spawn(async move { (caller, session.run().await) });
+        self.sessions.spawn(async move {
+            let is_faulty = session.run().await;
+            drop(place);
+            (caller, is_faulty)
+        });
     }
 
     fn on_session_ended(&mut self, ended: Option<(PeerId, bool)>) {

@@ -7,7 +7,8 @@
 //! 2. A candidate that fails waits: `base · 2^failures`, at most `max_wait`, with a jitter of a
 //!    half, so that nodes that fell together don't rise together.
 //! 3. Seeds are never forgotten; a seed without a peer id is dialed while nobody is connected.
-//! 4. The table is bounded; over the bound the candidate with the most failures is forgotten.
+//! 4. One that is left alone isn't dialed for so long, whatever is heard of it.
+//! 5. The table is bounded; over the bound the candidate with the most failures is forgotten.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -68,6 +69,7 @@ struct Candidate {
     addresses: Vec<Multiaddr>,
     wait: Wait,
     seed: bool,
+    left_alone: Time,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,6 +154,13 @@ impl Dialer {
         }
     }
 
+    /// Doesn't dial this peer before then: it's for the other side to connect.
+    pub(crate) fn leave_alone(&mut self, peer: PeerId, until: Time) {
+        if self.candidates.len() < MAX_CANDIDATES || self.candidates.contains_key(&peer) {
+            self.candidates.entry(peer).or_default().left_alone = until;
+        }
+    }
+
     pub(crate) fn ban(&mut self, peer: PeerId) {
         self.banned.insert(peer);
     }
@@ -175,7 +184,7 @@ impl Dialer {
         for (peer, candidate) in &self.candidates {
             let idle = !self.connected.contains(peer) && !self.dialing.contains(peer);
             let allowed = !self.banned.contains(peer) && !candidate.addresses.is_empty();
-            if idle && allowed && candidate.wait.until <= now {
+            if idle && allowed && candidate.wait.until.max(candidate.left_alone) <= now {
                 ready.push((candidate.wait.failures, self.rng.next_u64(), *peer));
             }
         }
@@ -266,6 +275,17 @@ mod tests {
         assert_eq!(dialer.due(now), []);
         dialer.found(peer, address(2));
         assert_eq!(dialer.due(now), [Dial::Peer(peer, vec![address(2), address(1)])]);
+    }
+
+    #[test]
+    fn one_that_is_left_alone_is_dialed_later_whatever_is_heard() {
+        let mut dialer = dialer(3);
+        let peer = PeerId::random();
+        let later = Time::ZERO + Duration::from_secs(3);
+        dialer.leave_alone(peer, later);
+        dialer.found(peer, address(1));
+        assert_eq!(dialer.due(Time::ZERO), []);
+        assert_eq!(dialer.due(later), [Dial::Peer(peer, vec![address(1)])]);
     }
 
     #[test]

@@ -153,6 +153,9 @@ async fn a_node_that_was_killed_and_is_back_is_heard_again() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let former = runtime.spawn(one_life()).await.unwrap();
     until("the first life to be heard", || async { heard.neighbours() == 1 }).await;
+    // Of whom no card has come, nobody can tell that it has begun anew.
+    until("the first life to be known", || async { stays.members().await.unwrap().len() == 1 })
+        .await;
     runtime.shutdown_background();
     drop(former);
 
