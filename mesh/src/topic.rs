@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-pub(crate) use self::large::Large;
+pub(crate) use self::large::{Large, forget_left};
 pub use self::{
     large::PullError,
     subscription::{Event, Message, Subscription},

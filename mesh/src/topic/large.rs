@@ -42,10 +42,7 @@ struct Kept {
 impl Kept {
     /// Notes one as the newest; those that have to go for it.
     fn keep(&mut self, reference: Reference, max_bytes: u64) -> Vec<Reference> {
-        let known = self.messages.iter().position(|kept| kept.id == reference.id);
-        if let Some(known) = known.and_then(|at| self.messages.remove(at)) {
-            self.bytes -= known.size;
-        }
+        self.take(&reference.id);
         self.bytes += reference.size;
         self.messages.push_back(reference);
         let mut gone = Vec::new();
@@ -57,6 +54,13 @@ impl Kept {
             gone.push(oldest);
         }
         gone
+    }
+
+    fn take(&mut self, id: &BlobId) {
+        let known = self.messages.iter().position(|kept| kept.id == *id);
+        if let Some(known) = known.and_then(|at| self.messages.remove(at)) {
+            self.bytes -= known.size;
+        }
     }
 
     fn holds(&self, id: &BlobId) -> bool {
@@ -89,13 +93,7 @@ pub enum PullError {
 }
 
 impl Large {
-    /// Removes what an earlier run has kept: nobody was told of it in this one.
-    pub(crate) fn new(store: &BlobStore, max_bytes: u64) -> Self {
-        for pin in store.pins() {
-            if pin.name == PIN {
-                forget(store, &pin.id);
-            }
-        }
+    pub(crate) fn new(max_bytes: u64) -> Self {
         Self { max_bytes, kept: Mutex::default() }
     }
 
@@ -111,7 +109,10 @@ impl Large {
         let is_users = self.is_users(blobs, &id);
         // Pinned first, so that a quota never takes it between.
         self.keep(blobs, reference, is_users).await.map_err(|error| error.to_string())?;
-        blobs.add_bytes(encoded).await.map_err(|error| error.to_string())?;
+        if let Err(error) = blobs.add_bytes(encoded).await {
+            self.drop_one(blobs, &id).await;
+            return Err(error.to_string());
+        }
         Ok(reference)
     }
 
@@ -163,14 +164,34 @@ impl Large {
         if is_users {
             return Ok(());
         }
-        blobs.pin(reference.id, PIN, Reach::Blob).await?;
         let gone = self.kept().keep(reference, self.max_bytes);
+        if let Err(error) = blobs.pin(reference.id, PIN, Reach::Blob).await {
+            self.drop_one(blobs, &reference.id).await;
+            return Err(error);
+        }
         if !gone.is_empty() {
             let store = blobs.store().clone();
             let forget = move || gone.iter().for_each(|gone| forget(&store, &gone.id));
             let _ = tokio::task::spawn_blocking(forget).await;
         }
         Ok(())
+    }
+
+    /// Keeps one no longer.
+    async fn drop_one(&self, blobs: &Blobs, id: &BlobId) {
+        self.kept().take(id);
+        let (store, id) = (blobs.store().clone(), *id);
+        let _ = tokio::task::spawn_blocking(move || forget(&store, &id)).await;
+    }
+}
+
+/// Removes what an earlier run has kept: in this one nobody was told of it. Blocks, for two syncs
+/// each.
+pub(crate) fn forget_left(store: &BlobStore) {
+    for pin in store.pins() {
+        if pin.name == PIN {
+            forget(store, &pin.id);
+        }
     }
 }
 

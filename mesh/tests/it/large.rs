@@ -121,8 +121,10 @@ async fn what_is_kept_is_bounded_and_forgotten_at_the_next_start() {
     node.shutdown().await;
     drop(node);
     let node = start().await;
-    let held: Vec<BlobId> = node.blobs().list().into_iter().map(|held| held.id).collect();
-    assert_eq!((held, node.blobs().pins()), (vec![own], vec![]));
+    let blobs = node.blobs();
+    let held: Vec<BlobId> = blobs.list().into_iter().map(|held| held.id).collect();
+    assert_eq!((held, blobs.pins()), (vec![own], vec![]));
+    drop(blobs);
     node.shutdown().await;
 }
 

@@ -20,8 +20,9 @@ const STRETCH: u64 = 16 * 1024 * 1024;
 pub(super) struct Behind {
     bytes: AtomicU64,
     is_syncing: AtomicBool,
-    /// Why a sync failed. The system tells it once, and the next would seem to succeed.
-    failed: Mutex<Option<io::Error>>,
+    /// How a sync failed. The system tells it once, and the next would seem to succeed, so it is
+    /// kept for as long as the files are open.
+    failed: Mutex<Option<io::ErrorKind>>,
 }
 
 impl Behind {
@@ -38,7 +39,8 @@ impl Behind {
             // Held meanwhile, so that whoever checks waits for the result.
             let mut failed = syncing.behind.failed.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = syncing.data.sync_data() {
-                *failed = Some(error);
+                tracing::warn!(file = %syncing.path.display(), %error, "can't sync a download");
+                *failed = Some(error.kind());
             }
             drop(failed);
             syncing.behind.is_syncing.store(false, Ordering::Release);
@@ -49,11 +51,48 @@ impl Behind {
         }
     }
 
-    /// Why not all that was written may be on disk, though a later sync succeeds.
+    /// An error if not all that was written may be on disk, though a later sync succeeds.
     pub(super) fn check(&self) -> io::Result<()> {
-        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(error) => Err(error),
-            None => Ok(()),
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn files(data: File) -> Arc<Files> {
+        Arc::new(Files { data, part: None, path: "file".into(), behind: Behind::default() })
+    }
+
+    /// Waits for the sync that is under way.
+    fn synced(files: &Files) {
+        while files.behind.is_syncing.load(Ordering::Acquire) {
+            thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_stretch_is_synced_and_a_failure_is_never_forgotten() {
+        let files = files(File::open("/dev/null").unwrap());
+        Behind::wrote(&files, STRETCH - 1);
+        synced(&files);
+        assert!(files.behind.check().is_ok(), "nothing was synced");
+        Behind::wrote(&files, 1);
+        synced(&files);
+        // That isn't a file which can be synced.
+        assert!(files.behind.check().is_err() && files.behind.check().is_err());
+    }
+
+    #[test]
+    fn what_can_be_synced_is() {
+        let files = files(tempfile::tempfile().unwrap());
+        Behind::wrote(&files, 3 * STRETCH);
+        synced(&files);
+        assert!(files.behind.check().is_ok());
+        assert_eq!(files.behind.bytes.load(Ordering::Relaxed), 0);
     }
 }
