@@ -148,9 +148,10 @@ impl Large {
         pulled
     }
 
-    /// Whether somebody else has this content here, for reasons of their own.
+    /// Whether somebody else has this content here, for reasons of their own. A part of it is more
+    /// likely what a pull has left that was broken off.
     fn is_users(&self, blobs: &Blobs, id: &BlobId) -> bool {
-        !matches!(blobs.status(id), BlobStatus::Absent) && !self.kept().holds(id)
+        matches!(blobs.status(id), BlobStatus::Complete { .. }) && !self.kept().holds(id)
     }
 
     async fn keep(
