@@ -15,6 +15,7 @@ mod calling;
 mod client;
 mod context;
 mod guests;
+mod haste;
 mod metrics;
 mod offer;
 mod route;

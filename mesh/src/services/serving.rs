@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 
 use aether_core::{Protocol as _, Time};
 use bytes::Bytes;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use libp2p::PeerId;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use super::{
     Context,
+    haste::Haste,
     metrics::Metrics,
     service::{Endpoint, Raw, RawItems},
     shop::{Shop, Slot},
@@ -72,6 +73,7 @@ pub(super) struct ServerSession {
     frames: Framed,
     calls: BTreeMap<u64, Live>,
     handlers: JoinSet<(u64, Answer)>,
+    haste: Haste,
     items: (mpsc::Sender<FromHandler>, mpsc::Receiver<FromHandler>),
     is_over: bool,
 }
@@ -95,6 +97,7 @@ impl ServerSession {
             frames: Framed::new(pipe),
             calls: BTreeMap::new(),
             handlers: JoinSet::new(),
+            haste: Haste::default(),
             items: mpsc::channel(QUEUE),
             is_over: false,
         }
@@ -276,7 +279,23 @@ impl ServerSession {
             });
             (call, answer.unwrap_or_else(Answer::Failed))
         };
-        live.handler = Some(self.handlers.spawn(handler));
+        self.run_handler(call, Box::pin(handler));
+    }
+
+    /// Tries a handler, and gives it a task if it isn't done; or gives it one at once.
+    fn run_handler(&mut self, call: u64, mut handler: BoxFuture<'static, (u64, Answer)>) {
+        if self.haste.tries() {
+            let begin = self.parts.clock.now();
+            // Nothing wakes this poll; the task polls again.
+            let done = (&mut handler).now_or_never();
+            self.haste.took(self.parts.clock.now().since(begin));
+            if let Some((call, answer)) = done {
+                return self.on_answer(call, answer);
+            }
+        }
+        if let Some(live) = self.calls.get_mut(&call) {
+            live.handler = Some(self.handlers.spawn(handler));
+        }
     }
 
     fn on_ended(&mut self, call: u64, ending: Ending) {
