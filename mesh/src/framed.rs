@@ -60,12 +60,14 @@ pub(crate) struct Framed {
     marks: VecDeque<(usize, usize)>,
     encoded: Vec<u8>,
     is_flushed: bool,
+    /// Whether what was received may hold a whole frame.
+    has_more: bool,
 }
 
 /// What a stream has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Happened {
-    /// Bytes have come: see [`Framed::next`].
+    /// Bytes have come, or some are left: see [`Framed::next`].
     Received,
     /// Frames of this weight are written.
     Sent(usize),
@@ -83,6 +85,7 @@ impl Framed {
             marks: VecDeque::new(),
             encoded: Vec::new(),
             is_flushed: true,
+            has_more: false,
         }
     }
 
@@ -107,9 +110,12 @@ impl Framed {
         self.is_flushed = false;
     }
 
-    /// The next frame of what was received.
+    /// The next frame of what was received. Whoever leaves some is told of them again, so that
+    /// answers to the first can be on their way while the others are looked at.
     pub(crate) fn next<F: Frame>(&mut self) -> Result<Option<F>, F::Error> {
-        F::decode(&mut self.received)
+        let frame = F::decode(&mut self.received);
+        self.has_more = matches!(frame, Ok(Some(_)));
+        frame
     }
 
     /// Writes what is queued and, if `is_reading`, reads. Cancelling loses nothing.
@@ -147,7 +153,7 @@ impl Framed {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, is_reading: bool) -> Poll<Happened> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, is_reading: bool) -> Poll<Happened> {
         match self.poll_write(cx) {
             Ok(0) => {}
             Ok(weight) => return Poll::Ready(Happened::Sent(weight)),
@@ -155,6 +161,9 @@ impl Framed {
         }
         if !is_reading {
             return Poll::Pending;
+        }
+        if self.has_more {
+            return Poll::Ready(Happened::Received);
         }
         match ready!(self.poll_read(cx)) {
             Ok(0) | Err(_) => Poll::Ready(Happened::Closed),

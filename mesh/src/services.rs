@@ -5,10 +5,10 @@
 //! - [`Context`]: what a call hands on to the calls that its handler makes.
 //!
 //! The driver is one task that keeps the [`directory`]. Each service that this node calls has a
-//! task with its [`balancer`], and each stream has a task with its
-//! [session](crate::proto::service::session) at both ends. A call goes
-//! from its handle to the balancer, to a session, to the other node's session, to its handler, and
-//! back the same way; the directory is not on it.
+//! task with its [`balancer`] and its [sessions](crate::proto::service::session), and each stream
+//! on which it is called has a task with its session. A call goes from its handle to the client's
+//! task, to the other node's session, to its handler, and back the same way; the directory is not
+//! on it.
 
 mod balancing;
 mod calling;

@@ -99,7 +99,11 @@ async fn all_that_has_come_is_received_at_once_and_an_idle_stream_holds_no_buffe
     assert_eq!(receiver.run(true).await, Happened::Received);
     for frame in frames {
         assert_eq!(receiver.next::<ServiceFrame>(), Ok(Some(frame)));
+        // As long as some may be left they are told of, unless nothing is to be read.
+        assert_eq!(receiver.run(true).await, Happened::Received);
+        assert!(futures::poll!(std::pin::pin!(receiver.run(false))).is_pending());
     }
+    assert_eq!(receiver.next::<ServiceFrame>(), Ok(None));
     assert!(futures::poll!(std::pin::pin!(receiver.run(true))).is_pending());
     assert_eq!(receiver.received.capacity(), 0);
 }

@@ -10,21 +10,17 @@ use std::{
 
 use aether_core::{Protocol as _, PublicKey, Time};
 use bytes::Bytes;
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Span;
 
 use super::{
     CallFailed, ServiceInstance,
-    calling::{self, CallerSession, FromSession, Item, ToSession},
+    calling::{self, Asked, Item, Sessions, Told},
     metrics::Metrics,
     route::Route,
 };
 use crate::{
-    clock::Clock,
-    identity::peer_id,
+    clock::{Alarm, Clock},
     proto::service::{
         balancer::{
             self, AttemptId, Balancer, CallId, Decision, Ended, Hedge, Input, InstanceId, Listed,
@@ -42,6 +38,12 @@ pub(super) enum Request {
     /// Nobody waits for the answer any more.
     Cancel {
         id: u64,
+    },
+    /// An item of a streamed reply was taken.
+    Consumed {
+        session: u64,
+        attempt: AttemptId,
+        credit: usize,
     },
     Instances {
         reply: oneshot::Sender<Vec<ServiceInstance>>,
@@ -104,10 +106,10 @@ pub(super) struct Balancing {
     /// Calls for which no instance is known yet, by their deadlines.
     waiting: BTreeSet<(Time, u64)>,
     attempts: BTreeMap<AttemptId, Attempt>,
-    sessions: BTreeMap<PublicKey, Session>,
-    next_session: u64,
-    tasks: JoinSet<()>,
-    told: (mpsc::Sender<FromSession>, mpsc::Receiver<FromSession>),
+    sessions: Sessions,
+    /// When the last thing happened. Reading the clock for each call would cost as much as some of
+    /// what is done for it.
+    now: Time,
 }
 
 /// A call under way.
@@ -116,68 +118,85 @@ struct Open {
     /// Apart, so that the map of calls has little to move.
     call: Box<NewCall>,
     began: Time,
-    /// How attempts ended: a handful.
-    results: BTreeMap<AttemptId, Result<Bytes, CallFailed>>,
+    /// How the last attempt ended.
+    result: Option<(AttemptId, Result<Bytes, CallFailed>)>,
     answers: Vec<OneOfMany>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Attempt {
     call: u64,
-    peer: PublicKey,
-    session: mpsc::Sender<ToSession>,
+    session: u64,
 }
 
-#[derive(Debug)]
-struct Session {
-    number: u64,
-    queue: mpsc::Sender<ToSession>,
+impl Open {
+    /// How this attempt ended, if it was the last.
+    fn take(&mut self, attempt: AttemptId) -> Option<Result<Bytes, CallFailed>> {
+        self.result.take_if(|(ended, _)| *ended == attempt).map(|(_, result)| result)
+    }
 }
 
 impl Balancing {
     pub(super) fn new(parts: Parts) -> Self {
+        let sessions = Sessions::new(calling::Parts {
+            clock: parts.clock,
+            config: parts.caller.clone(),
+            route: parts.route.clone(),
+        });
         Self {
             balancer: Balancer::new(parts.balancer.clone(), parts.seed),
             parts,
             calls: BTreeMap::new(),
             waiting: BTreeSet::new(),
             attempts: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            next_session: 0,
-            tasks: JoinSet::new(),
-            told: mpsc::channel(1024),
+            sessions,
+            now: Time::ZERO,
         }
     }
 
     /// Runs until no handle is left, or the node's driver is gone.
     pub(super) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let (mut asked, mut told) = (Vec::new(), Vec::new());
+        let mut asked = Vec::new();
+        let mut alarm = Alarm::new(self.parts.clock);
+        self.tick();
         self.on_instances();
         loop {
-            let waiting = self.waiting.first().map(|(deadline, _)| *deadline);
-            let wake = self.balancer.poll_timeout().into_iter().chain(waiting).min();
+            self.settle();
+            let wake = self.poll_timeout();
             tokio::select! {
                 received = requests.recv_many(&mut asked, 64) => {
                     if received == 0 {
                         return;
                     }
+                    self.tick();
                     for request in asked.drain(..) {
                         self.on_request(request);
                     }
                 }
-                _ = self.told.1.recv_many(&mut told, 64) => {
-                    for event in told.drain(..) {
-                        self.on_session(event);
-                    }
-                }
+                () = self.sessions.run() => self.now = self.sessions.now(),
                 changed = self.parts.instances.changed() => match changed {
-                    Ok(()) => self.on_instances(),
+                    Ok(()) => {
+                        self.tick();
+                        self.on_instances();
+                    }
                     Err(_) => return,
                 },
-                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
-                () = self.parts.clock.sleep_until(wake) => self.on_timeout(),
+                () = alarm.wait(wake) => {
+                    self.tick();
+                    self.on_timeout();
+                }
             }
         }
+    }
+
+    fn tick(&mut self) {
+        self.now = self.sessions.tick();
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let waiting = self.waiting.first().map(|(deadline, _)| *deadline);
+        let others = [self.balancer.poll_timeout(), self.sessions.poll_timeout()];
+        waiting.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn on_request(&mut self, request: Request) {
@@ -192,6 +211,9 @@ impl Balancing {
                 }
                 self.handle(Input::Cancel(CallId(id)));
             }
+            Request::Consumed { session, attempt, credit } => {
+                self.sessions.consumed(session, attempt, credit);
+            }
             Request::Instances { reply } => {
                 let _ = reply.send(self.balancer.instances().map(ServiceInstance::from).collect());
             }
@@ -200,9 +222,9 @@ impl Balancing {
 
     fn on_call(&mut self, call: Box<NewCall>) {
         let id = call.id;
-        let began = self.parts.clock.now();
+        let began = self.now;
         let deadline = call.deadline;
-        let open = Open { call, began, results: BTreeMap::new(), answers: Vec::new() };
+        let open = Open { call, began, result: None, answers: Vec::new() };
         self.calls.insert(id, open);
         if self.has_instance() {
             self.submit(id);
@@ -240,21 +262,9 @@ impl Balancing {
     fn on_instances(&mut self) {
         let listed = self.parts.instances.borrow_and_update().clone();
         let peers: BTreeSet<PublicKey> = listed.iter().map(|each| each.instance.peer).collect();
-        self.sessions.retain(|peer, session| {
-            let is_listed = peers.contains(peer);
-            if !is_listed {
-                let _ = session.queue.try_send(ToSession::Abandon);
-            }
-            is_listed
-        });
         self.handle(Input::Instances(listed));
-        // What those were asked that are gone is asked elsewhere, where it may be. Their sessions
-        // may still be waiting for a connection, or for its end.
-        let is_lost = |attempt: &Attempt| !peers.contains(&attempt.peer);
-        let lost = self.attempts.iter().filter(|(_, attempt)| is_lost(attempt));
-        for attempt in lost.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.end(attempt, Ended::Failed, Err(CallFailed::Lost));
-        }
+        // What those were asked that are gone is asked elsewhere, where it may be.
+        self.sessions.retain(&peers);
         if self.has_instance() {
             for (_, id) in std::mem::take(&mut self.waiting) {
                 self.submit(id);
@@ -264,7 +274,7 @@ impl Balancing {
     }
 
     fn on_timeout(&mut self) {
-        let now = self.parts.clock.now();
+        let now = self.now;
         while let Some((deadline, id)) = self.waiting.first().copied()
             && deadline <= now
         {
@@ -272,6 +282,7 @@ impl Balancing {
             self.finish(id, Err(self.no_instance()));
         }
         self.count_waiting();
+        self.sessions.on_timeout();
         self.handle(Input::Timeout);
     }
 
@@ -279,21 +290,18 @@ impl Balancing {
         CallFailed::NoInstance { service: self.parts.service.to_string() }
     }
 
-    fn on_session(&mut self, event: FromSession) {
-        match event {
-            FromSession::Ended { attempt, outcome } => {
-                let (ended, result) = judge(outcome);
-                self.end(attempt, ended, result);
-            }
-            FromSession::Unreached { attempt, reason } => {
-                let reason = reason.as_ref().to_owned();
-                self.end(attempt, Ended::NotStarted, Err(CallFailed::Unreachable { reason }));
-            }
-            FromSession::Over { peer, session } => {
-                if let Some(key) = crate::identity::public_key(&peer)
-                    && self.sessions.get(&key).is_some_and(|known| known.number == session)
-                {
-                    self.sessions.remove(&key);
+    /// Hears how attempts have ended, and what follows from that.
+    fn settle(&mut self) {
+        while let Some(told) = self.sessions.told() {
+            match told {
+                Told::Ended { attempt, outcome } => {
+                    let (ended, result) = judge(outcome);
+                    self.end(attempt, ended, result);
+                }
+                Told::Unreached { attempt, reason } => {
+                    let reason = reason.as_ref().to_owned();
+                    let result = Err(CallFailed::Unreachable { reason });
+                    self.end(attempt, Ended::NotStarted, result);
                 }
             }
         }
@@ -303,13 +311,13 @@ impl Balancing {
     fn end(&mut self, attempt: AttemptId, ended: Ended, result: Result<Bytes, CallFailed>) {
         let Some(Attempt { call, .. }) = self.attempts.remove(&attempt) else { return };
         if let Some(open) = self.calls.get_mut(&call) {
-            open.results.insert(attempt, result);
+            open.result = Some((attempt, result));
         }
         self.handle(Input::Ended { attempt, ended });
     }
 
     fn handle(&mut self, input: Input) {
-        self.balancer.handle(self.parts.clock.now(), input);
+        self.balancer.handle(self.now, input);
         while let Some(output) = self.balancer.poll_output() {
             self.act(output);
         }
@@ -322,12 +330,12 @@ impl Balancing {
             }
             Output::Cancel { attempt } => {
                 if let Some(Attempt { session, .. }) = self.attempts.remove(&attempt) {
-                    let _ = session.try_send(ToSession::Cancel { attempt });
+                    self.sessions.cancel(session, attempt);
                 }
             }
             Output::Answer { call, attempt, instance, .. } => {
                 if let Some(open) = self.calls.get_mut(&call.0)
-                    && let Some(result) = open.results.remove(&attempt)
+                    && let Some(result) = open.take(attempt)
                 {
                     open.answers.push((instance.peer, result));
                 }
@@ -359,69 +367,23 @@ impl Balancing {
             Answer::One(_) | Answer::Every(_) => None,
         };
         let call = caller::Call {
-            service: self.parts.service.to_string(),
-            endpoint: call.endpoint.to_string(),
+            service: self.parts.service.clone(),
+            endpoint: call.endpoint.clone(),
             deadline: call.deadline,
             idempotent: call.idempotent,
             streaming: items.is_some(),
             trace: call.trace,
             body: call.body.clone(),
         };
-        let mut asked = ToSession::Call { attempt, call, items };
-        // A session that has just ended leaves its place to a new one.
-        for _ in 0..2 {
-            let session = self.session(instance.peer);
-            match session.try_send(asked) {
-                Ok(()) => {
-                    let peer = instance.peer;
-                    self.attempts.insert(attempt, Attempt { call: id, peer, session });
-                    return;
-                }
-                Err(mpsc::error::TrySendError::Full(back)) => {
-                    asked = back;
-                    break;
-                }
-                Err(mpsc::error::TrySendError::Closed(back)) => {
-                    asked = back;
-                    self.sessions.remove(&instance.peer);
-                }
-            }
-        }
-        drop(asked);
-        let (session, _) = mpsc::channel(1);
-        self.attempts.insert(attempt, Attempt { call: id, peer: instance.peer, session });
-        let reason = "its session is full".into();
-        self.end(attempt, Ended::NotStarted, Err(CallFailed::Unreachable { reason }));
-    }
-
-    fn session(&mut self, peer: PublicKey) -> mpsc::Sender<ToSession> {
-        if let Some(session) = self.sessions.get(&peer) {
-            return session.queue.clone();
-        }
-        let (queue, asked) = mpsc::channel(calling::QUEUE);
-        self.next_session += 1;
-        let session = CallerSession {
-            peer: peer_id(&peer),
-            number: self.next_session,
-            clock: self.parts.clock,
-            config: self.parts.caller.clone(),
-            route: self.parts.route.clone(),
-            told: self.told.0.clone(),
-            asked,
-            own: queue.downgrade(),
-        };
-        self.tasks.spawn(session.run());
-        let session = Session { number: self.next_session, queue: queue.clone() };
-        self.sessions.insert(peer, session);
-        queue
+        let session = self.sessions.call(instance.peer, Asked { attempt, call, items });
+        self.attempts.insert(attempt, Attempt { call: id, session });
     }
 
     fn on_done(&mut self, id: u64, outcome: balancer::Outcome) {
         let Some(open) = self.calls.get_mut(&id) else { return };
         let result = match outcome {
             balancer::Outcome::Attempted { attempt, .. } => {
-                let result = open.results.remove(&attempt);
-                result.unwrap_or_else(|| Err(CallFailed::Lost))
+                open.take(attempt).unwrap_or_else(|| Err(CallFailed::Lost))
             }
             balancer::Outcome::Completed => Ok(Bytes::new()),
             balancer::Outcome::DeadlineExceeded => Err(CallFailed::DeadlineExceeded),
@@ -440,7 +402,7 @@ impl Balancing {
 
     fn finish(&mut self, id: u64, result: Result<Bytes, CallFailed>) {
         let Some(Open { call, began, answers, .. }) = self.calls.remove(&id) else { return };
-        let took = self.parts.clock.now().since(began);
+        let took = self.now.since(began);
         self.parts.metrics.call_seconds.observe(took.as_secs_f64());
         self.parts.metrics.called(result.as_ref().err().map_or("ok", CallFailed::kind));
         if let Err(error) = &result {

@@ -15,20 +15,27 @@ use std::{
 use bytes::Bytes;
 use libp2p::PeerId;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        OnceCell,
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
+};
 use tracing::Instrument as _;
 
 use super::{
     Context, Failure,
     balancing::{Answer, NewCall, OneOfMany, Request},
-    calling::{Item, ToSession},
+    calling::Item,
 };
 use crate::{
     clock::Clock,
     identity::peer_id,
     node::{Closed, Node},
     proto::service::{
-        balancer::{BreakerState, Hedge, OwnerKey, Target, View},
+        balancer::{AttemptId, BreakerState, Hedge, OwnerKey, Target, View},
         frame::{CallError, MAX_NAME, Trace},
     },
 };
@@ -304,7 +311,7 @@ pub struct Replies<R> {
     items: mpsc::Receiver<Item>,
     ended: Option<oneshot::Receiver<Result<(), CallFailed>>>,
     /// What a full queue didn't take.
-    owed: Option<(mpsc::Sender<ToSession>, u64, usize)>,
+    owed: Option<Request>,
     guard: Option<Guard>,
     kind: PhantomData<fn() -> R>,
 }
@@ -319,11 +326,20 @@ impl<R: DeserializeOwned> Replies<R> {
     /// The next item; `None` when the handler has sent all of them. An error is the last that
     /// comes. While nobody reads, the handler waits. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<R, CallFailed>> {
-        self.pay();
-        if let Some(item) = self.items.recv().await {
-            let Item { bytes, call, credit, session } = item;
-            self.owed = Some((session, call, credit));
-            self.pay();
+        while let Some(guard) = &self.guard {
+            // Who is owed may wait for it before more is sent.
+            let item = tokio::select! {
+                biased;
+                item = self.items.recv() => item,
+                permit = guard.requests.reserve(), if self.owed.is_some() => {
+                    if let (Some(owed), Ok(permit)) = (self.owed.take(), permit) {
+                        permit.send(owed);
+                    }
+                    continue;
+                }
+            };
+            let Some(Item { bytes, session, attempt, credit }) = item else { break };
+            self.owe(session, attempt, credit);
             return Some(decode(&bytes));
         }
         let ended = self.ended.as_mut()?.await;
@@ -338,13 +354,34 @@ impl<R: DeserializeOwned> Replies<R> {
         }
     }
 
-    /// Tells the session that an item is taken.
-    fn pay(&mut self) {
-        if let Some((session, call, credit)) = self.owed.take()
-            && let Err(mpsc::error::TrySendError::Full(_)) =
-                session.try_send(ToSession::Consumed { call, credit })
+    /// Tells the session that an item is taken, as soon as it hears.
+    fn owe(&mut self, session: u64, attempt: AttemptId, credit: usize) {
+        let owed = Request::Consumed { session, attempt, credit };
+        if let Some(guard) = &self.guard
+            && let Err(TrySendError::Full(owed)) = guard.requests.try_send(owed)
         {
-            self.owed = Some((session, call, credit));
+            self.owed = Some(owed);
+        }
+    }
+}
+
+/// What a reply that has ended holds of its session's room is given back, read or not. (One that
+/// hasn't ended is cancelled, which does the same.)
+impl<R> Drop for Replies<R> {
+    fn drop(&mut self) {
+        let Some(Guard { requests, .. }) = &self.guard else { return };
+        let mut owed: Vec<Request> = self.owed.take().into_iter().collect();
+        self.items.close();
+        while let Ok(Item { session, attempt, credit, .. }) = self.items.try_recv() {
+            owed.push(Request::Consumed { session, attempt, credit });
+        }
+        for each in owed {
+            if let Err(TrySendError::Full(each)) = requests.try_send(each)
+                && let Ok(runtime) = Handle::try_current()
+            {
+                let requests = requests.clone();
+                runtime.spawn(async move { requests.send(each).await });
+            }
         }
     }
 }

@@ -14,13 +14,14 @@ use tracing::Instrument as _;
 
 use super::{
     Context,
+    calling::IN_A_ROW,
     haste::Haste,
     metrics::Metrics,
     service::{Endpoint, Raw, RawItems},
     shop::{Shop, Slot},
 };
 use crate::{
-    clock::Clock,
+    clock::{Alarm, Clock},
     framed::{Framed, Happened, Pipe},
     proto::service::{
         frame::{CallError, Code, Request},
@@ -76,6 +77,8 @@ pub(super) struct ServerSession {
     haste: Haste,
     items: (mpsc::Sender<FromHandler>, mpsc::Receiver<FromHandler>),
     is_over: bool,
+    /// When the last thing happened, or the last handler was tried.
+    now: Time,
 }
 
 /// A call that was admitted.
@@ -100,6 +103,7 @@ impl ServerSession {
             haste: Haste::default(),
             items: mpsc::channel(QUEUE),
             is_over: false,
+            now: Time::ZERO,
         }
     }
 
@@ -109,14 +113,17 @@ impl ServerSession {
         let mut draining = self.parts.draining.clone();
         let mut is_draining = false;
         let mut is_faulty = false;
+        let mut alarm = Alarm::new(self.parts.clock);
         while !self.is_over {
             let wake = self.server.poll_timeout();
             let is_reading = self.server.is_reading();
             tokio::select! {
                 happened = self.frames.run(is_reading) => {
+                    self.tick();
                     is_faulty |= self.on_stream(happened);
                 }
                 Some(ended) = self.handlers.join_next(), if !self.handlers.is_empty() => {
+                    self.tick();
                     self.on_handled(ended);
                     // Those that are done by now have their answers written together.
                     for _ in 0..AT_ONCE {
@@ -124,12 +131,19 @@ impl ServerSession {
                         self.on_handled(ended);
                     }
                 }
-                Some(item) = self.items.1.recv() => self.on_item(item),
+                Some(item) = self.items.1.recv() => {
+                    self.tick();
+                    self.on_item(item);
+                }
                 _ = draining.wait_for(|draining| *draining), if !is_draining => {
                     is_draining = true;
+                    self.tick();
                     self.handle(Input::Drain);
                 }
-                () = self.parts.clock.sleep_until(wake) => self.handle(Input::Timeout),
+                () = alarm.wait(wake) => {
+                    self.tick();
+                    self.handle(Input::Timeout);
+                }
             }
             is_faulty |= self.drive();
         }
@@ -139,8 +153,12 @@ impl ServerSession {
         is_faulty
     }
 
+    fn tick(&mut self) {
+        self.now = self.parts.clock.now();
+    }
+
     fn handle(&mut self, input: Input) {
-        self.server.handle(self.parts.clock.now(), input);
+        self.server.handle(self.now, input);
     }
 
     /// True if the caller is to be blamed.
@@ -153,7 +171,7 @@ impl ServerSession {
             }
             Happened::Received => {
                 let mut is_faulty = false;
-                loop {
+                for _ in 0..IN_A_ROW {
                     match self.frames.next() {
                         Ok(Some(frame)) => self.handle(Input::Received(frame)),
                         Ok(None) => return is_faulty,
@@ -166,6 +184,7 @@ impl ServerSession {
                     // than they do, in each session.
                     is_faulty |= self.drive();
                 }
+                return is_faulty;
             }
         }
         false
@@ -179,9 +198,8 @@ impl ServerSession {
     }
 
     fn on_answer(&mut self, call: u64, answer: Answer) {
-        let now = self.parts.clock.now();
         let Some(live) = self.calls.get_mut(&call) else { return };
-        live.slot.handled(now);
+        live.slot.handled(self.now);
         let input = match answer {
             Answer::Reply(reply) if !self.parts.shop.take_room(&mut live.slot, reply.len()) => {
                 let message = "the node has no room for the reply";
@@ -236,8 +254,7 @@ impl ServerSession {
     }
 
     fn on_arrived(&mut self, call: u64, request: &Request, deadline: Time) {
-        let now = self.parts.clock.now();
-        let input = match self.parts.shop.admit(now, self.caller, request) {
+        let input = match self.parts.shop.admit(self.now, self.caller, request) {
             Err(error) => {
                 self.parts.metrics.refused(error.code);
                 Input::Fail { call, error }
@@ -285,10 +302,11 @@ impl ServerSession {
     /// Tries a handler, and gives it a task if it isn't done; or gives it one at once.
     fn run_handler(&mut self, call: u64, mut handler: BoxFuture<'static, (u64, Answer)>) {
         if self.haste.tries() {
-            let begin = self.parts.clock.now();
+            let begin = self.now;
             // Nothing wakes this poll; the task polls again.
             let done = (&mut handler).now_or_never();
-            self.haste.took(self.parts.clock.now().since(begin));
+            self.tick();
+            self.haste.took(self.now.since(begin));
             if let Some((call, answer)) = done {
                 return self.on_answer(call, answer);
             }

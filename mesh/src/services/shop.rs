@@ -118,13 +118,13 @@ impl Shop {
     ) -> Result<(Slot, Endpoint), CallError> {
         let found = {
             let instances = self.instances.read().unwrap_or_else(PoisonError::into_inner);
-            instances.get(&request.service).cloned()
+            instances.get(&*request.service).cloned()
         };
         let Some(instance) = found else {
             let message = format!("no service {:?} here", request.service);
             return Err(CallError::new(Code::NotFound, message));
         };
-        let Some(endpoint) = instance.service.endpoints.get(&request.endpoint).cloned() else {
+        let Some(endpoint) = instance.service.endpoints.get(&*request.endpoint).cloned() else {
             let message = format!("{:?} has no endpoint {:?}", instance.name, request.endpoint);
             return Err(CallError::new(Code::NotFound, message));
         };

@@ -167,6 +167,34 @@ async fn items_come_in_order_and_wait_for_their_reader() {
     shutdown(nodes).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_that_end_unread_give_their_room_back() {
+    let nodes = nodes("service unread", 2).await;
+    let few = move |_: Call<()>, mut items: Items<u64>| async move {
+        for n in 0..10 {
+            items.send(&n).await?;
+        }
+        Ok(())
+    };
+    let _serving = nodes[0].serve("counter", Service::new().stream("few", few)).await.unwrap();
+    let client = nodes[1].client("counter");
+    // A session has room for 64 streams; three times 40 need it twice.
+    for round in 0..3 {
+        let mut unread = Vec::new();
+        for _ in 0..40 {
+            let mut items = client.call::<u64>("few", &()).items().await.unwrap();
+            let first = items.next().await.unwrap();
+            assert_eq!(first, Ok(0), "round {round}");
+            unread.push(items);
+        }
+        until("all calls to end", || async {
+            client.instances().await.unwrap().iter().all(|instance| instance.in_flight == 0)
+        })
+        .await;
+    }
+    shutdown(nodes).await;
+}
+
 /// A service that never answers, and tells when it was asked and when it was dropped.
 fn silent() -> (Service, Arc<Notify>, Arc<Notify>) {
     struct Told(Arc<Notify>);

@@ -357,9 +357,12 @@ impl Balancer {
     /// Sets a call's timer to what it wants next.
     fn rearm(&mut self, id: CallId) {
         let Some(open) = self.calls.get_mut(&id) else { return };
-        self.timers.remove(&(open.timer, id));
-        open.timer = open.timer();
-        self.timers.insert((open.timer, id));
+        let timer = open.timer();
+        if timer != open.timer {
+            self.timers.remove(&(open.timer, id));
+            self.timers.insert((timer, id));
+            open.timer = timer;
+        }
     }
 }
 

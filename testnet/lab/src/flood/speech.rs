@@ -93,8 +93,8 @@ pub(super) fn half_calls(protocol: &str, service: &'static str) -> Speech {
 
 fn call(number: u64, service: &str, len: usize) -> service::Frame {
     let request = Request {
-        service: service.to_owned(),
-        endpoint: "count".to_owned(),
+        service: service.into(),
+        endpoint: "count".into(),
         remaining: Duration::from_secs(3600),
         idempotent: true,
         streaming: false,

@@ -1,6 +1,6 @@
 //! The heads of calls and their errors, as values and as CBOR.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aether_core::wire::{WireError, from_cbor};
 use minicbor::{Decode, Encode, bytes::ByteArray};
@@ -14,9 +14,9 @@ const STREAMING: u64 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Name of the service, 1 to [`MAX_NAME`] bytes.
-    pub service: String,
+    pub service: Arc<str>,
     /// Name of what is asked of it, 1 to [`MAX_NAME`] bytes.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// Time left until the deadline when it was sent. Travels in whole milliseconds, rounded down.
     pub remaining: Duration,
     /// Whether the call may be made twice with the effect of once.
@@ -58,8 +58,8 @@ impl Request {
             }
         }
         Ok(Self {
-            service: body.service.to_owned(),
-            endpoint: body.endpoint.to_owned(),
+            service: body.service.into(),
+            endpoint: body.endpoint.into(),
             remaining: Duration::from_millis(body.remaining),
             idempotent: body.flags & IDEMPOTENT != 0,
             streaming: body.flags & STREAMING != 0,

@@ -149,7 +149,7 @@ fn names_and_messages_have_bounds() {
         for change in [0, 1] {
             let mut request = request();
             let name = if change == 0 { &mut request.service } else { &mut request.endpoint };
-            *name = "n".repeat(len);
+            *name = "n".repeat(len).into();
             assert_eq!(request.has_valid_names(), is_allowed);
             let result = decoded(&encoded(&Frame::new(1, Payload::Request(request))));
             match is_allowed {
@@ -239,8 +239,8 @@ fn any_request() -> impl Strategy<Value = Request> {
     let flags = (any::<bool>(), any::<bool>());
     ("\\PC{1,16}", "[a-z]{1,64}", any::<u64>(), flags, option::of(trace), any::<u32>()).prop_map(
         |(service, endpoint, millis, (idempotent, streaming), trace, length)| Request {
-            service,
-            endpoint,
+            service: service.into(),
+            endpoint: endpoint.into(),
             remaining: Duration::from_millis(millis),
             idempotent,
             streaming,

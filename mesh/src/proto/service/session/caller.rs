@@ -161,7 +161,8 @@ impl Caller {
         self.send(call, Payload::Request(request));
         self.send_grant(call, extra);
         if !body.is_empty() {
-            self.outgoing.send_whole(call, Kind::Body, body);
+            let turn = self.outgoing.send_whole(call, Kind::Body, body);
+            self.outputs.extend(turn.map(|turn| Output::Send(turn.frame)));
         }
     }
 

@@ -78,11 +78,24 @@ impl Outgoing {
         Self { max_unsent, unsent: 0, transfers, turns }
     }
 
-    /// Begins to send a whole body or reply, which isn't empty.
-    pub(super) fn send_whole(&mut self, call: u64, kind: Kind, bytes: Bytes) {
+    /// Begins to send a whole body or reply, which isn't empty. If it is one piece, and nobody has
+    /// a turn before it, that is what is to be sent at once.
+    pub(super) fn send_whole(&mut self, call: u64, kind: Kind, bytes: Bytes) -> Option<Turn> {
+        const { assert!(MAX_CHUNK <= FREE_CREDIT, "a piece needs no permission") };
         assert!(!bytes.is_empty(), "an empty body has no pieces");
+        if self.turns.is_empty() && self.unsent < self.max_unsent && bytes.len() <= MAX_CHUNK {
+            let payload = match kind {
+                Kind::Body => Payload::Chunk(bytes),
+                Kind::Reply => Payload::Part(bytes),
+                Kind::Items => unreachable!("items are not sent whole"),
+            };
+            let frame = Frame::new(call, payload);
+            self.note(&frame);
+            return Some(Turn { frame, is_last: true });
+        }
         self.begin(call, kind, FREE_CREDIT);
         self.push(call, bytes);
+        None
     }
 
     /// Begins to send items.

@@ -263,8 +263,9 @@ impl Server {
         if length == 0 {
             return self.end(call, Ending::Replied);
         }
-        self.outgoing.send_whole(call, Kind::Reply, reply);
+        let turn = self.outgoing.send_whole(call, Kind::Reply, reply);
         self.handler_done(call, true, Ending::Replied);
+        turn.into_iter().for_each(|turn| self.take(turn));
     }
 
     fn on_item(&mut self, call: u64, item: Bytes) {
@@ -397,22 +398,25 @@ impl Server {
         }
     }
 
+    fn take(&mut self, Turn { frame, is_last }: Turn) {
+        let call = frame.call;
+        self.outputs.push_back(Output::Send(frame));
+        let is_roomy = self.outgoing.queued(call) < STREAM_BUFFER / 2;
+        let Some(live) = self.calls.get_mut(&call) else { return };
+        let ending = live.ending;
+        if live.is_full && is_roomy {
+            live.is_full = false;
+            self.outputs.push_back(Output::Room { call });
+        }
+        if is_last {
+            self.end(call, ending);
+        }
+    }
+
     /// Gives the driver what may be sent now.
     fn pump(&mut self) {
-        while let Some(Turn { frame, is_last }) = self.outgoing.next() {
-            let call = frame.call;
-            self.outputs.push_back(Output::Send(frame));
-            let is_roomy = self.outgoing.queued(call) < STREAM_BUFFER / 2;
-            if let Some(live) = self.calls.get_mut(&call)
-                && live.is_full
-                && is_roomy
-            {
-                live.is_full = false;
-                self.outputs.push_back(Output::Room { call });
-            }
-            if is_last && let Some(ending) = self.calls.get(&call).map(|live| live.ending) {
-                self.end(call, ending);
-            }
+        while let Some(turn) = self.outgoing.next() {
+            self.take(turn);
         }
         if self.drain == Drain::Asked && self.calls.is_empty() {
             self.drain = Drain::Done;

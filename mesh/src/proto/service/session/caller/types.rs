@@ -1,5 +1,7 @@
 //! What goes into a caller and comes out of it.
 
+use std::sync::Arc;
+
 use aether_core::Time;
 use bytes::Bytes;
 
@@ -53,9 +55,9 @@ impl Default for Config {
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Name of the service, 1 to 64 bytes.
-    pub service: String,
+    pub service: Arc<str>,
     /// Name of what is asked of it, 1 to 64 bytes.
-    pub endpoint: String,
+    pub endpoint: Arc<str>,
     /// When the call ends at the latest.
     pub deadline: Time,
     /// Whether the call may be made twice with the effect of once.

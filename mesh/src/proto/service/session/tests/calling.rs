@@ -92,7 +92,7 @@ fn a_call_is_sent_and_its_reply_delivered_whole() {
     let mut end = End::small();
     let (frames, others) = end.call(1, call(false, 3));
     let Payload::Request(request) = &frames[0].payload else { panic!("{frames:?}") };
-    assert_eq!((request.service.as_str(), request.endpoint.as_str()), ("greeter", "hello"));
+    assert_eq!((&*request.service, &*request.endpoint), ("greeter", "hello"));
     assert_eq!((request.length, request.remaining), (3, Duration::from_secs(10)));
     assert_eq!((pieces(&frames), others), (vec![(1, 3)], vec![]));
     assert_eq!(end.gets(1, whole(5)), (vec![], vec![]));
@@ -369,7 +369,7 @@ fn calls_without_room_are_not_sent() {
     assert_eq!(unsent(&mut end, 1, call(false, 100_001)), Some(Unsent::TooLarge));
     for name in [String::new(), "n".repeat(MAX_NAME + 1)] {
         let number = name.len() as u64 + 2;
-        let named = Call { service: name, ..call(false, 0) };
+        let named = Call { service: name.into(), ..call(false, 0) };
         assert_eq!(unsent(&mut end, number, named), Some(Unsent::Name));
     }
     assert_eq!(unsent(&mut end, 101, call(true, 0)), None);
