@@ -21,25 +21,27 @@ use crate::{config::Config, discovery::mdns::MeshMdns, gossip, link, streams};
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    // Limits first: what they refuse, no other behaviour sees.
+    // Limits first: what they refuse, no other behaviour sees. Then what has the fewest protocols:
+    // a connection asks for those of all whenever it is polled, and each of them passes through all
+    // behaviours below its own.
     pub(crate) limits: connection_limits::Behaviour,
     pub(crate) memory: Toggle<memory_connection_limits::Behaviour>,
     pub(crate) blocked: allow_block_list::Behaviour<BlockedPeers>,
-    pub(crate) identify: identify::Behaviour,
-    pub(crate) ping: ping::Behaviour,
-    pub(crate) kad: kad::Behaviour<MemoryStore>,
-    pub(crate) gossip: gossipsub::Behaviour,
-    pub(crate) link: request_response::Behaviour<link::Codec>,
-    pub(crate) streams: streams::Behaviour,
     pub(crate) mdns: Toggle<MeshMdns>,
-    pub(crate) relay_client: relay::client::Behaviour,
-    pub(crate) relay: Toggle<relay::Behaviour>,
-    pub(crate) dcutr: Toggle<dcutr::Behaviour>,
-    pub(crate) autonat_client: Toggle<autonat::v2::client::Behaviour>,
-    pub(crate) autonat_server: Toggle<autonat::v2::server::Behaviour>,
     pub(crate) upnp: Toggle<upnp::tokio::Behaviour>,
     pub(crate) rendezvous_client: rendezvous::client::Behaviour,
     pub(crate) rendezvous: Toggle<rendezvous::server::Behaviour>,
+    pub(crate) autonat_client: Toggle<autonat::v2::client::Behaviour>,
+    pub(crate) autonat_server: Toggle<autonat::v2::server::Behaviour>,
+    pub(crate) dcutr: Toggle<dcutr::Behaviour>,
+    pub(crate) relay: Toggle<relay::Behaviour>,
+    pub(crate) relay_client: relay::client::Behaviour,
+    pub(crate) ping: ping::Behaviour,
+    pub(crate) identify: identify::Behaviour,
+    pub(crate) kad: kad::Behaviour<MemoryStore>,
+    pub(crate) link: request_response::Behaviour<link::Codec>,
+    pub(crate) gossip: gossipsub::Behaviour,
+    pub(crate) streams: streams::Behaviour,
 }
 
 /// The name under which identify announces the mesh.

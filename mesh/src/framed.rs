@@ -12,11 +12,11 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes asked of the stream at a time. They are zeroed first, so that many would cost more than
-/// the small messages that most streams carry.
-const READ: usize = 8 * 1024;
+/// Bytes asked of a stream first. They are zeroed before, so that many would cost more than the
+/// small messages that most streams carry.
+const READ: usize = 1024;
 
-/// Bytes asked for at a time of a large frame.
+/// Bytes asked for at a time when there are more.
 const ROOM: usize = 16 * 1024;
 
 /// Bytes received before frames are looked for, if more are there.
@@ -242,8 +242,8 @@ impl Framed {
         Poll::Ready(Ok(received))
     }
 
-    /// Reads where the bytes are to be. There is room while a large frame comes: whoever decodes
-    /// has reserved it.
+    /// Reads where the bytes are to be. There is room once many have come, and while a large frame
+    /// does: whoever decodes has reserved it.
     fn poll_read_in_place(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let len = self.received.len();
         self.received.resize(len + ROOM, 0);
@@ -259,6 +259,9 @@ impl Framed {
         let mut read = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.pipe).poll_read(cx, &mut read))?;
         self.received.extend_from_slice(read.filled());
+        if read.remaining() == 0 {
+            self.received.reserve(ROOM);
+        }
         Poll::Ready(Ok(read.filled().len()))
     }
 }

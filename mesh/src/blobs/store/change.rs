@@ -18,10 +18,6 @@ use super::{
 /// Copied at once when outboards move.
 const COPY: usize = 256 * 1024;
 
-/// Written in one call: with more, the system looks for larger pages, which are harder to come by
-/// where memory is scarce or belongs to a hypervisor.
-const STEP: usize = 64 * 1024;
-
 /// A pair of hashes.
 #[derive(Clone, Debug)]
 pub(super) struct PlacedPair {
@@ -43,15 +39,6 @@ fn write_pairs<'a>(
     for run in pairs.chunk_by(|one, next| one.at + PAIR == next.at) {
         let bytes: Vec<u8> = run.iter().flat_map(|placed| placed.pair).collect();
         tree.write_all_at(&bytes, run[0].at)?;
-    }
-    Ok(())
-}
-
-/// Writes content in steps.
-fn write_at(file: &fs::File, data: &[u8], mut at: u64) -> io::Result<()> {
-    for step in data.chunks(STEP) {
-        file.write_all_at(step, at)?;
-        at += step.len() as u64;
     }
     Ok(())
 }
@@ -111,12 +98,12 @@ impl InUse {
         }
     }
 
-    /// Writes verified groups in a row and the pairs that prove them, then marks them. See the sync
-    /// rule in [`held`].
-    pub(super) fn store_groups(
+    /// Writes a verified group and the pairs that prove it, then marks it. See the sync rule in
+    /// [`held`].
+    pub(super) fn store_group(
         &self,
         size: u64,
-        groups: Range<u64>,
+        group: u64,
         data: &[u8],
         pairs: &[PlacedPair],
         room: &mut Room,
@@ -125,10 +112,10 @@ impl InUse {
         let (tree, _) = files.part.as_ref().expect("a partial blob has an outboard");
         let new = self.not_written(pairs);
         let written = write_pairs(tree, new);
-        let written = written.and_then(|()| write_at(&files.data, data, groups.start * GROUP));
+        let written = written.and_then(|()| files.data.write_all_at(data, group * GROUP));
         written.map_err(files.error())?;
         Behind::wrote(&files, data.len() as u64);
-        self.mark(size, groups, room)
+        self.mark(size, group..group + 1, room)
     }
 
     /// Leaves out the pairs that were written with a group before. Where what is held isn't

@@ -12,8 +12,7 @@
 //!
 //! **Sync rule.** Bits are written after the groups' hashes and content were, each in a call of its
 //! own, and none of them is synced. When the process is killed, the operating system keeps what was
-//! written, in order, so at most the groups being written are lost, which are those of one call of
-//! [`Writer::push`](super::Writer::push). When the machine stops, the order
+//! written, in order, so at most the group being written is lost. When the machine stops, the order
 //! is lost; the boot id tells, and then all that the bits claim is hashed before the download goes
 //! on. Where the machine has no boot id, this is done every time.
 

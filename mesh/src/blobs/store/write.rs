@@ -14,10 +14,10 @@ use super::{
     tree::{self, GROUP, MAX_SIZE, PAIR, Step, Steps, Tree},
 };
 
-/// Groups whose bytes are reserved and written at once.
+/// Groups whose bytes are reserved at once.
 const STRIDE: u64 = 16;
 
-/// Files and bits around a group's content, at most, when a stride is reserved.
+/// Files and bits around a group's content, at most, when some are reserved.
 const AROUND: u64 = 3 * 4096;
 
 /// Takes a verified group: its number, its content, and the pairs on the way to it that are new.
@@ -183,7 +183,7 @@ impl BlobStore {
             return Ok(in_use.finish(&mut room)?);
         }
         let end = tree::groups(size);
-        in_use.store_groups(size, end - 1..end, last, pairs, &mut room)
+        in_use.store_group(size, end - 1, last, pairs, &mut room)
     }
 }
 
@@ -237,6 +237,7 @@ impl Download {
             room: Room::new(self.in_use.store.clone()),
             in_use: self.in_use.clone(),
             size: self.size,
+            end: groups.end,
             has_failed: false,
         })
     }
@@ -247,35 +248,28 @@ impl Download {
 pub struct Writer {
     in_use: InUse,
     size: u64,
+    end: u64,
     decoder: Decoder,
     room: Room,
     has_failed: bool,
 }
 
 impl Writer {
-    /// Takes the next bytes, cut anywhere. A group that is whole and verified is stored when this
-    /// returns, and what comes with it in one call is stored together: killing the process doesn't
-    /// lose it. After an error the writer is of no more use, and what verified before is stored.
+    /// Takes the next bytes, cut anywhere. A group that is whole and verified is stored before the
+    /// next is looked at: killing the process doesn't lose it. After an error the writer is of no
+    /// more use, and what verified before is stored.
     ///
     /// **Cost.** The call that brings the last missing group of the blob syncs all of it.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         if self.has_failed {
             return Err(WriteError::TooShort);
         }
-        let (in_use, size, room) = (&self.in_use, self.size, &mut self.room);
-        let mut batch = Batch::default();
-        let decoded = self.decoder.push(bytes, &mut |group, data, pairs| {
-            if in_use.holds(group) {
-                return Ok(());
-            }
-            if !batch.takes(group) {
-                batch.store(in_use, size, room)?;
-            }
-            batch.add(group, data, pairs);
-            Ok(())
-        });
-        let stored = batch.store(in_use, size, room);
-        let result = decoded.and(stored);
+        let (in_use, size, end, room) = (&self.in_use, self.size, self.end, &mut self.room);
+        let result =
+            self.decoder.push(bytes, &mut |group, data, pairs| match in_use.holds(group) {
+                true => Ok(()),
+                false => store(in_use, size, group..end, data, pairs, room),
+            });
         self.has_failed = result.is_err();
         result
     }
@@ -288,43 +282,7 @@ impl Writer {
     }
 }
 
-/// Groups in a row that are verified and not stored.
-#[derive(Debug, Default)]
-struct Batch {
-    groups: Range<u64>,
-    data: Vec<u8>,
-    pairs: Vec<PlacedPair>,
-}
-
-impl Batch {
-    fn takes(&self, group: u64) -> bool {
-        let count = self.groups.end - self.groups.start;
-        count == 0 || (group == self.groups.end && count < STRIDE)
-    }
-
-    fn add(&mut self, group: u64, data: &[u8], pairs: &mut Vec<PlacedPair>) {
-        if self.groups.is_empty() {
-            self.groups = group..group;
-        }
-        self.groups.end = group + 1;
-        self.data.extend_from_slice(data);
-        self.pairs.append(pairs);
-    }
-
-    /// Stores what is there, and is empty again.
-    fn store(&mut self, in_use: &InUse, size: u64, room: &mut Room) -> Result<(), WriteError> {
-        let groups = std::mem::take(&mut self.groups);
-        let stored = match groups.is_empty() {
-            true => Ok(()),
-            false => store(in_use, size, groups, &self.data, &self.pairs, room),
-        };
-        self.data.clear();
-        self.pairs.clear();
-        stored
-    }
-}
-
-/// Stores groups in a row.
+/// Stores a verified group, the first of those that are to come.
 fn store(
     in_use: &InUse,
     size: u64,
@@ -333,17 +291,11 @@ fn store(
     pairs: &[PlacedPair],
     room: &mut Room,
 ) -> Result<(), WriteError> {
-    let (count, each) = (groups.end - groups.start, GROUP + PAIR);
-    if room.left() < count * each + AROUND {
-        match room.grow(count * each + AROUND) {
-            // Where all of them don't fit, some may.
-            Err(RoomError::Quota(_)) if count > 1 => {
-                let half = groups.start + count / 2;
-                let (head, tail) = data.split_at((count / 2 * GROUP) as usize);
-                // Pairs that belong to the other half alone are right, too.
-                store(in_use, size, groups.start..half, head, pairs, room)?;
-                return store(in_use, size, half..groups.end, tail, pairs, room);
-            }
+    let needed = |groups: u64| groups * (GROUP + PAIR) + AROUND;
+    if room.left() < needed(1) {
+        match room.grow(needed(STRIDE.min(groups.end - groups.start))) {
+            // Where many don't fit, one may.
+            Err(RoomError::Quota(_)) => room.grow(needed(1))?,
             grown => grown?,
         }
     }
@@ -351,5 +303,5 @@ fn store(
         let store = BlobStore { inner: in_use.store.clone() };
         return Ok(store.install_bytes(in_use, data, room)?);
     }
-    in_use.store_groups(size, groups, data, pairs, room)
+    in_use.store_group(size, groups.start, data, pairs, room)
 }
