@@ -1,0 +1,1 @@
+//! What decides: pure, without clock, entropy, task, socket or file.
