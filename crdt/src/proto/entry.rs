@@ -18,14 +18,16 @@
 //! 5. **Payload**: [`Entry::new`], which alone makes an entry, of a checked header and a payload
 //!    that is the header's.
 //!
-//! An author makes its entries by a [`Draft`], which keeps all these rules. Integers are big
-//! endian everywhere; one value has one encoding.
+//! A [`PrunedEntry`] shows some of an entry's operations against its header. An author makes its
+//! entries by a [`Draft`], which keeps all these rules. Integers are big endian everywhere; one
+//! value has one encoding.
 
 mod access;
 mod body;
 mod draft;
 mod header;
 mod payload;
+mod pruned;
 
 pub use self::{
     access::{AccessError, AccessOp, FeedPin, MAX_ACCESS_OP, MAX_OVER, MAX_PINS},
@@ -36,6 +38,7 @@ pub use self::{
         Collection, CollectionId, Group, Kind, MAX_GROUPS, MAX_OPS, MAX_PAYLOAD, Payload,
         PayloadError,
     },
+    pruned::{Pruned, PrunedEntry},
 };
 
 /// A whole entry that is valid by itself: a checked header with the payload that it commits to.

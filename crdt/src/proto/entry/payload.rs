@@ -83,6 +83,11 @@ impl Collection {
         Self { id: *hash.as_bytes().first_chunk().expect("a hash has 32 bytes"), kind }
     }
 
+    /// What a payload names.
+    pub(super) const fn from_parts(id: CollectionId, kind: Kind) -> Self {
+        Self { id, kind }
+    }
+
     /// Its id.
     pub const fn id(&self) -> &CollectionId {
         &self.id
@@ -263,6 +268,9 @@ pub enum PayloadError {
     /// Groups out of order, or two of one collection.
     #[error("the groups are not strictly ascending")]
     Order,
+    /// Runs of kept operations that overlap, touch, are empty, out of order or beyond the group.
+    #[error("the runs of kept operations break their rules")]
+    Runs,
     /// No such kind of collection.
     #[error("a collection of kind {kind} is not known here")]
     Kind {

@@ -13,6 +13,7 @@ mod golden;
 mod header;
 mod laws;
 mod payload;
+mod pruned;
 
 /// Milliseconds since the epoch, of the first entry.
 const START: u64 = 1_800_000_000_000;
