@@ -21,6 +21,34 @@
 //! A [`PrunedEntry`] shows some of an entry's operations against its header. An author makes its
 //! entries by a [`Draft`], which keeps all these rules. Integers are big endian everywhere; one
 //! value has one encoding.
+//!
+//! ```
+//! use aether_core::SecretKey;
+//! use aether_crdt::proto::entry::{Authority, Collection, Draft, Entry, Header, Kind};
+//! use aether_crdt::proto::entry::{Payload, Place};
+//! use aether_crdt::proto::{id::FeedId, space::Genesis, space::Mode, time::Wall};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A space that everyone may write to.
+//! let owner = SecretKey::from_bytes([1; 32]);
+//! let genesis = Genesis::new(Mode::Open, [7; 16], "guests", [owner.public()])?;
+//!
+//! // An author begins a feed in it. Salt and incarnation are random in earnest.
+//! let (author, now) = (SecretKey::from_bytes([2; 32]), Wall::from_millis(1_800_000_000_000));
+//! let feed = FeedId::begin(author.public(), now, 0x1234);
+//! let mut draft = Draft::new();
+//! draft.op(Collection::new(Kind::Set, "names"), b"Ada".to_vec())?;
+//! let place = Place::first(genesis.space_id(), feed, Authority::Genesis);
+//! let entry = draft.sign(&author, place, now)?;
+//! let (header, payload) = (entry.header().encode(), entry.payload().as_bytes().to_vec());
+//!
+//! // Whoever receives the bytes checks all that can be checked.
+//! let header = Header::decode(&header)?.verify()?;
+//! header.fits(&genesis, Authority::Genesis)?;
+//! assert_eq!(Entry::new(header, Payload::decode(payload)?)?, entry);
+//! # Ok(())
+//! # }
+//! ```
 
 mod access;
 mod body;
