@@ -1,1 +1,13 @@
 //! What decides: pure, without clock, entropy, task, socket or file.
+//!
+//! In reading order:
+//!
+//! - [`id`]: the names of spaces, feeds, entries and operations.
+//! - [`time`]: hybrid logical time, the author's rule and the door's.
+//! - [`space`]: the facts that a space is founded on.
+//! - [`entry`]: what an author signs: headers, payloads, operations on access.
+
+pub mod entry;
+pub mod id;
+pub mod space;
+pub mod time;
