@@ -37,14 +37,16 @@
 //!
 //! *Proof.* If `U` has no branching, `f(U) = U = V`. Else the first entry of `U` that branches has
 //! in `V` the same two smallest children, since `f(U)` has them; below it `V` branches nowhere,
-//! since `U` doesn't; and along each lane the smallest child in `U` is in `V`, and smallest there. So
-//! `f(V) = f(U)`.
-//! Now take closed `S` and `T`, `U = S ∪ T`, and an entry of `f(U)` that is in `S`. The way up to it
-//! is in `S`. Each step of it is in `U` to an only child, to one of two smallest or to the smallest,
-//! and in `S` to the same or better, as children of `S` are children of `U`; a step to a smallest
-//! child is one that `f(S)` takes, whether that is in the trunk, to a head or in a lane, and a step
-//! to one of the two smallest is in `S` to a head or, if the other is missing, in the trunk. So
-//! `f(U) ∩ S ⊆ f(S)`, and the same for `T`: `f(U) ⊆ f(S) ∪ f(T) ⊆ U`, and the first part applies. ∎
+//! since `U` doesn't; and along each lane the smallest child in `U` is in `V`, and smallest there.
+//! So `f(V) = f(U)`.
+//!
+//! Now take closed `S` and `T`, `U = S ∪ T`, and an entry of `f(U)` that is in `S`. The way up to
+//! it is in `S`. Each step of it is in `U` to an only child, to one of two smallest or to the
+//! smallest, and in `S` to the same or better, as children of `S` are children of `U`; a step to a
+//! smallest child is one that `f(S)` takes, whether that is in the trunk, to a head or in a lane,
+//! and a step to one of the two smallest is in `S` to a head or, if the other is missing, in the
+//! trunk. So `f(U) ∩ S ⊆ f(S)`, and the same for `T`: `f(U) ⊆ f(S) ∪ f(T) ⊆ U`, and the first part
+//! applies. ∎
 //!
 //! So what replicas keep is a join semilattice under `S, T ↦ f(S ∪ T)`. Rule 2 is the case of one
 //! entry `h` whose parent is in `f(S)`: `f(S ∪ {h}) = f(f(S) ∪ {h})`, which differs from `f(S)` in
@@ -99,8 +101,8 @@ pub use self::{
     lanes::{Lane, Lanes, Placed, Rebased},
 };
 
-/// What is kept of a feed, and the evidence of its forks, in memory: some 300 bytes, and 40 for each
-/// pinned tip. The entries are stored elsewhere ([`Kept`]).
+/// What is kept of a feed, and the evidence of its forks, in memory: some 300 bytes, and 40 for
+/// each pinned tip. The entries are stored elsewhere ([`Kept`]).
 ///
 /// It decides; whoever stores does the following in one batch with what was decided: puts the entry
 /// that [`insert`](Self::insert) placed, drops what it evicted, and keeps the two headers that new

@@ -65,14 +65,15 @@ pub enum Placed {
     Held,
     /// Not kept, since its parent isn't. The parent may be on its way, or may have been evicted:
     /// that can't be told from here. Ask whoever offered it for the parent; if that comes back as
-    /// `Lost`, this entry is lost with it.
+    /// `Lost` or `Below`, this entry is lost with it.
     Gap,
     /// Not kept, since its hash is larger. What links to it is lost too.
     Lost {
         /// The sibling it lost to, or of two siblings the larger.
         to: Hash,
     },
-    /// Not kept: at or below the base, and not the base itself.
+    /// Not kept: at or below the base, and not the base itself; or right above it, and linked to
+    /// something else. What links to it isn't kept either, unless that is the base.
     Below,
     /// Not kept: a removal pinned other entries of the feed.
     Pinned,
@@ -254,6 +255,9 @@ impl Lanes {
     fn without_look_up(&self, node: &Node) -> Option<Placed> {
         if node.number <= self.base.number {
             return Some(if node.tip() == self.base { Placed::Held } else { Placed::Below });
+        }
+        if node.number - 1 == self.base.number && node.parent != self.base.hash {
+            return Some(Placed::Below);
         }
         let Some(lanes) = &self.fork else {
             return links(node, self.trunk).then_some(Placed::Appended);

@@ -115,10 +115,14 @@ impl Replica {
             Rebased::Kept { evicted } => {
                 self.gone.extend(evicted.map(|from| self.kept.evict(from)).into_iter().flatten());
             }
-            Rebased::Unknown => self.kept = Nodes::default(),
+            Rebased::Unknown => {
+                let kept = std::mem::take(&mut self.kept);
+                self.gone.extend(kept.iter().filter(|node| node.number > base.number));
+            }
             Rebased::Behind => return rebased,
         }
         self.kept = self.kept.iter().filter(|node| node.number > base.number).collect();
+        self.check();
         rebased
     }
 

@@ -137,6 +137,10 @@ fn a_fork_below_a_pinned_checkpoint_is_evidence_before_and_after_the_pin() {
     nodes.iter().for_each(|node| replica.offer(*node));
     assert_eq!(replica.feed.rebase(base, &replica.kept), Rebased::Kept { evicted: None });
     assert_eq!(replica.insert(other[0]), Placed::Below);
+    let beside = chain(other[1].tip(), &[1, 1, 1]);
+    let placed: Vec<Placed> = beside.iter().map(|node| replica.insert(*node)).collect();
+    // What is right above the base's number is refused at once, what is higher asks for it.
+    assert_eq!(placed, [Placed::Below, Placed::Below, Placed::Gap]);
     assert_eq!(replica.feed.evidence(), Evidence::of(nodes[2].tip(), other[0].tip()));
 }
 
