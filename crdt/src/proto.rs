@@ -6,8 +6,12 @@
 //! - [`time`]: hybrid logical time, the author's rule and the door's.
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
+//! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
+//! - [`document`]: which bytes of Automerge are a change that is taken.
 
+pub mod document;
 pub mod entry;
+pub mod feed;
 pub mod id;
 pub mod space;
 pub mod time;
