@@ -1,1 +1,3 @@
 //! What decides: pure, without clock, entropy, task, socket or file.
+
+pub mod document;
