@@ -1,12 +1,13 @@
 //! Changes of documents, as they come from a remote: read strictly, so that they can be kept.
 //!
 //! A document is an Automerge document, and a [`Change`] is a batch of its operations by one actor:
-//! a *change chunk* of Automerge's binary format, <https://automerge.org/automerge-binary-format-spec>,
-//! as release 0.12 writes it. Automerge's own reader takes more than its writer writes. That is not
-//! safe to share: its file of a document holds no changes but a table of operations, from which it
-//! encodes every change again when it loads the file, and it refuses the file if a hash differs. One
-//! change with an integer in a longer form than needed, once applied, makes a document that can
-//! never be loaded again. So the invariant of this module is
+//! a *change chunk* of Automerge's binary format
+//! (<https://automerge.org/automerge-binary-format-spec>) as release 0.12 writes it. Automerge's own
+//! reader takes more than its writer writes. That is not safe to share: its file of a document holds
+//! no changes but a table of operations, from which it encodes every change again when it loads the
+//! file, and it refuses the file if a hash differs. One change with an integer in a longer form than
+//! needed, once applied, makes a document that can never be loaded again. So the invariant of this
+//! module is
 //!
 //! > `Change::decode(bytes)` is `Ok` ⟹ the bytes are, one by one, what Automerge would write for
 //! > the operations decoded.
@@ -45,8 +46,8 @@
 //!
 //! Columns are run-length encoded, so a hundred bytes can claim a hundred million operations. The
 //! first pass adds up runs without expanding them, and gives up at the caps: O(bytes) time, and no
-//! memory but the lists of dependencies and actors, which are there as bytes. The second expands what
-//! has passed: O(operations + predecessors), both capped by A2 and A3.
+//! memory but the lists of dependencies and actors, which are there as bytes. The second expands
+//! what has passed: O(operations + predecessors), both capped by A2 and A3.
 
 mod chunk;
 mod column;
@@ -127,7 +128,8 @@ impl<'a> Change<'a> {
     /// Reads a change by `actor`, and refuses all that breaks a rule A of the [module](self).
     ///
     /// Costs one SHA-256 over `bytes` and O(bytes) steps; if these find no fault, O(operations +
-    /// predecessors) more, and about 100 B of memory for each operation. Never panics.
+    /// predecessors) more, 112 B of memory for each operation and 16 B for each predecessor. Never
+    /// panics.
     pub fn decode(bytes: &'a [u8], actor: &ActorId) -> Result<Self, DecodeError> {
         let chunk = chunk::Chunk::parse(bytes)?;
         if chunk.actors.first() != Some(actor) {
@@ -167,8 +169,8 @@ impl<'a> Change<'a> {
         self.actors[id.actor as usize]
     }
 
-    /// What a row of this change overwrites, deletes or increments: ascending by number, then by the
-    /// actor's bytes.
+    /// What a row of this change overwrites, deletes or increments: ascending by number, then by
+    /// the actor's bytes.
     ///
     /// # Panics
     /// If the row is from another change, and this one names fewer predecessors.

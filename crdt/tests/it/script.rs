@@ -108,7 +108,10 @@ fn edit(
 
 /// Whether all values there are counters, so that no increment names another.
 fn counts(values: &[(Value<'_>, ObjId)]) -> bool {
-    let counter = |value: &Value<'_>| matches!(value, Value::Scalar(value) if matches!(**value, ScalarValue::Counter(_)));
+    let counter = |value: &Value<'_>| match value {
+        Value::Scalar(value) => matches!(**value, ScalarValue::Counter(_)),
+        Value::Object(_) => false,
+    };
     !values.is_empty() && values.iter().all(|(value, _)| counter(value))
 }
 

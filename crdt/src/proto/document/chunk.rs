@@ -97,6 +97,13 @@ impl<'a> Columns<'a> {
         place.map_or(&[], |place| self.0[place])
     }
 
+    /// Columns of any bytes.
+    #[cfg(test)]
+    pub(super) fn of(columns: &[(Column, &'a [u8])]) -> Self {
+        let find = |column: Column| columns.iter().find(|(other, _)| *other == column);
+        Self(Column::ALL.map(|column| find(column).map_or(&[][..], |(_, bytes)| bytes)))
+    }
+
     /// Reads the list and the bytes. Both end where `reader` ends.
     fn parse(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let count = reader.unsigned().map_err(DecodeError::Field)?;

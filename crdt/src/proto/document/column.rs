@@ -1,7 +1,7 @@
 //! Canonical readers of what columns are made of.
 //!
-//! Every reader takes exactly what Automerge's encoder writes for the same values, so nothing has to
-//! be encoded again to be compared:
+//! Every reader takes exactly what Automerge's encoder writes for the same values, so nothing has
+//! to be encoded again to be compared:
 //!
 //! - **LEB128**, unsigned and signed, in the shortest form;
 //! - **run-length**: a signed count `n`, then for `n > 0` one value `n` times, for `n < 0` `-n`

@@ -7,12 +7,12 @@ use crate::proto::document::{
     column::{Booleans, ColumnError, Item, Rle, Run, Sum},
 };
 
-/// What an action may be: make map 0, set 1, make list 2, delete 3, make text 4, increment 5, mark 7.
-/// A table, 6, isn't among them.
-const ACTIONS: u64 = 7;
+/// Actions: make map 0, set 1, make list 2, delete 3, make text 4, increment 5, make table 6, mark
+/// 7. Tables aren't allowed.
 const DELETE: u64 = 3;
 const TABLE: u64 = 6;
 const MARK: u64 = 7;
+const UNKNOWN: u64 = 8;
 
 /// How much the second pass will expand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ fn actions(columns: &Columns<'_>, len: usize, steps: &mut u64) -> Result<u64, De
         match value.ok_or_else(|| fault(ColumnError::Null))? {
             DELETE => deletes += count,
             MARK => marks += count,
-            action @ (TABLE | ACTIONS..) => return Err(DecodeError::Action(action)),
+            action @ (TABLE | UNKNOWN..) => return Err(DecodeError::Action(action)),
             _ => {}
         }
     }
@@ -222,3 +222,6 @@ fn values(columns: &Columns<'_>, operations: u64, steps: &mut u64) -> Result<(),
     )?;
     if needed == there { Ok(()) } else { Err(at(Column::Value)(ColumnError::Count)) }
 }
+
+#[cfg(test)]
+mod tests;
