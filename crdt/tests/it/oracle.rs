@@ -1,12 +1,15 @@
 //! Automerge itself as the oracle: what it writes is accepted, and means the same.
 
 use aether_crdt::proto::document::{
-    Action, ActorId, Change, Key, Kind, ObjectId, OpId, Row, Value,
+    Action, ActorId, Change, DecodeError, Key, Kind, MAX_OPERATIONS, ObjectId, OpId, Row, Value,
 };
 use automerge::{
-    Automerge, ObjType, ScalarValue,
+    Automerge, ObjType, ROOT, ReadDoc, ScalarValue,
     legacy::{self, ElementId, MarkData, Op, OpType},
+    transaction::Transactable,
 };
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
 
 use crate::{chunks::Parts, script::World};
 
@@ -101,4 +104,38 @@ fn every_change_that_automerge_writes_is_accepted_and_means_the_same() {
         }
     }
     assert!(changes > 2_000, "only {changes}");
+}
+
+/// The change in which one actor writes a text of so many letters.
+fn typed(letters: usize) -> automerge::Change {
+    let mut document = Automerge::new().with_actor(automerge::ActorId::from([7; 16]));
+    let mut rng = ChaCha12Rng::seed_from_u64(3);
+    let letters: String = (0..letters).map(|_| rng.random_range('a'..='d')).collect();
+    let mut tx = document.transaction();
+    let text = tx.put_object(ROOT, "text", ObjType::Text).unwrap();
+    tx.splice_text(&text, 0, 0, &letters).unwrap();
+    tx.commit();
+    document.get_last_local_change().unwrap()
+}
+
+#[test]
+fn a_change_of_as_many_operations_as_may_be_is_accepted_and_one_more_is_not() {
+    let theirs = typed(MAX_OPERATIONS - 1);
+    agree(&Change::decode(theirs.raw_bytes(), &actor_of(&theirs)).unwrap(), &theirs);
+    let theirs = typed(MAX_OPERATIONS);
+    let refused = Change::decode(theirs.raw_bytes(), &actor_of(&theirs));
+    assert_eq!(refused, Err(DecodeError::Operations));
+}
+
+#[test]
+fn deleting_a_whole_text_is_a_small_change_that_is_accepted() {
+    let mut document = Automerge::new().with_actor(automerge::ActorId::from([8; 16]));
+    document.apply_changes([typed(50_000)]).unwrap();
+    let (_, text) = document.get(ROOT, "text").unwrap().unwrap();
+    let mut tx = document.transaction();
+    tx.splice_text(&text, 0, 50_000, "").unwrap();
+    tx.commit();
+    let theirs = document.get_last_local_change().unwrap();
+    assert!(theirs.raw_bytes().len() < 200);
+    agree(&Change::decode(theirs.raw_bytes(), &actor_of(&theirs)).unwrap(), &theirs);
 }
