@@ -1,13 +1,13 @@
 //! Changes of documents, as they come from a remote: read strictly, so that they can be kept.
 //!
-//! A document is an Automerge document, and a [`Change`] is a batch of its operations by one actor:
-//! a *change chunk* of Automerge's binary format
-//! (<https://automerge.org/automerge-binary-format-spec>) as release 0.12 writes it. Automerge's own
-//! reader takes more than its writer writes. That is not safe to share: its file of a document holds
-//! no changes but a table of operations, from which it encodes every change again when it loads the
-//! file, and it refuses the file if a hash differs. One change with an integer in a longer form than
-//! needed, once applied, makes a document that can never be loaded again. So the invariant of this
-//! module is
+//! A document is an Automerge document, and a [`Change`] is a batch of its operations by one
+//! actor: a *change chunk* of Automerge's binary format
+//! (<https://automerge.org/automerge-binary-format-spec>) as release 0.12 writes it. Automerge's
+//! own reader takes more than its writer writes. That is not safe to share: its file of a document
+//! holds no changes but a table of operations, from which it encodes every change again when it
+//! loads the file, and it refuses the file if a hash differs. One change with an integer in a
+//! longer form than needed, once applied, makes a document that can never be loaded again. So the
+//! invariant of this module is
 //!
 //! > `Change::decode(bytes)` is `Ok` ⟹ the bytes are, one by one, what Automerge would write for
 //! > the operations decoded.

@@ -7,7 +7,8 @@
 //! - **run-length**: a signed count `n`, then for `n > 0` one value `n` times, for `n < 0` `-n`
 //!   values, for `n = 0` an unsigned count of nulls. Runs are of two values at least, and a value
 //!   never equals the one right before it unless one run holds both; so it can't stand in a literal
-//!   beside its like, and a run can't be split. No literal follows a literal, no nulls follow nulls;
+//!   beside its like, and a run can't be split. No literal follows a literal, no nulls follow
+//!   nulls;
 //! - **boolean**: unsigned counts of false and true in turn; only the first may be zero;
 //! - **delta**: run-length over differences from the last value that isn't null, beginning at zero.
 //!   Values are 0 to 2^32 - 1.

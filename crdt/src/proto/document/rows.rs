@@ -113,8 +113,8 @@ pub struct Row<'a> {
     pub(super) preds: Range<usize>,
 }
 
-/// The second pass: reads operations one by one. [`scan()`] has found the columns to be canonical and
-/// as long as they must be.
+/// The second pass: reads operations one by one. [`scan()`] has found the columns to be canonical
+/// and as long as they must be.
 pub(super) fn expand<'a>(
     columns: &Columns<'a>,
     actors: &[ActorId],
