@@ -1,0 +1,9 @@
+//! The crate as others use it.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod chunks;
+mod hostile;
+mod mutants;
+mod oracle;
+mod script;
