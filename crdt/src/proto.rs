@@ -7,11 +7,15 @@
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
 //! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
+//! - [`frontier`]: what an entry cites, and when nobody need wait for it.
+//! - [`sync`]: how two replicas compare what they hold and send what is lacking.
 //! - [`document`]: which bytes of Automerge are a change that is taken.
 
 pub mod document;
 pub mod entry;
 pub mod feed;
+pub mod frontier;
 pub mod id;
 pub mod space;
+pub mod sync;
 pub mod time;
