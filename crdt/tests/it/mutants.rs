@@ -1,7 +1,7 @@
 //! Honest changes, spoilt in one place, with a checksum that is right again.
 //!
-//! Each is refused by rules A; or Automerge reads it as we do and writes it again byte for byte. Then
-//! it is void by rules B, or applied to a document that is saved, loaded and read back.
+//! Each is refused by rules A; or Automerge reads it as we do and writes it again byte for byte.
+//! Then it is void by rules B, or applied to a document that is saved, loaded and read back.
 
 use std::collections::BTreeMap;
 

@@ -116,7 +116,7 @@ pub struct Accepted {
 
 impl Accepted {
     /// What the document weighs at this change: that of its past, and its own.
-    pub const fn weight(&self) -> u64 {
+    pub const fn total_weight(&self) -> u64 {
         self.total
     }
 }

@@ -34,7 +34,7 @@
 //! can still be seen: those who wrote at once couldn't know.
 //!
 //! *Cost* of a judgement: that of a past and O(log) for each id in each operation (see
-//! [`Index`](super::Index)), O(log²) for each mark. Memory: 32 bytes for each row that joins no
+//! [`Index`]), O(log²) for each mark. Memory: 32 bytes for each row that joins no
 //! span, 16 more in texts, and the keys that are new.
 
 use super::{

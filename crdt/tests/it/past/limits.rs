@@ -12,7 +12,7 @@ fn judge(index: &Index, parts: &Parts, limit: u64) -> Result<u64, Why> {
     let bytes = parts.bytes();
     let actor = ActorId(parts.actor.clone().try_into().unwrap());
     let change = Change::decode(&bytes, &actor).unwrap();
-    index.judge(&change, limit, |_| true).map(|accepted| accepted.weight())
+    index.judge(&change, limit, |_| true).map(|accepted| accepted.total_weight())
 }
 
 /// What the change of [`past`] weighs: twelve operations, three objects, a mark.
@@ -63,7 +63,7 @@ fn a_change_builds_on_so_many_lanes_and_no_more() {
         let actor = ActorId(lane(number).actor.try_into().unwrap());
         let first = Change::decode(&bytes, &actor).unwrap();
         let accepted = index.judge(&first, DEFAULT_LIMIT, |_| true).unwrap();
-        assert_eq!(accepted.weight(), 3);
+        assert_eq!(accepted.total_weight(), 3);
         index.apply(accepted);
         deps.push(first.hash.0);
     }
