@@ -32,7 +32,8 @@ list=$folder/mutants.txt
 work=$(mktemp --directory)
 trap 'rm -rf "$work"' EXIT
 git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
-    [[ -f $file ]] && printf '%s\0' "$file"
+    # What is deleted and not committed is still listed.
+    if [[ -f $file ]]; then printf '%s\0' "$file"; fi
 done | tar --create --null --files-from - | tar --extract --directory "$work"
 export CARGO_TARGET_DIR=$root/target/mutants
 # A mutant may loop for ever. Ten minutes are more than a whole build takes.

@@ -15,7 +15,8 @@
 //! # Rules A
 //!
 //! They look at bytes only, so every replica decides alike, whatever else it knows. Whether the
-//! objects, elements and predecessors that a change names exist is not asked here.
+//! objects, elements and predecessors that a change names exist is asked by [`rules`] B, when its
+//! causal past is there.
 //!
 //! | rule | what must hold |
 //! |---|---|
@@ -51,13 +52,19 @@
 
 mod chunk;
 mod column;
+mod index;
+mod order;
 mod rows;
+pub mod rules;
+pub mod weight;
 
 use std::fmt;
 
 pub use chunk::Column;
 pub use column::ColumnError;
+pub use index::{Accepted, Index};
 pub use rows::{Action, Key, Kind, ObjectId, OpId, Row, Value};
+pub use rules::Why;
 
 /// Most bytes of a change: 1 MiB (A1).
 pub const MAX_CHUNK: usize = 1 << 20;
@@ -179,7 +186,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// A rule of the [module](self).
+/// A rule: A1 to A10 of this [module](self), B1 to B9 of [`rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the module says what each rule asks for")]
 pub enum Rule {
@@ -193,6 +200,15 @@ pub enum Rule {
     A8,
     A9,
     A10,
+    B1,
+    B2,
+    B3,
+    B4,
+    B5,
+    B6,
+    B7,
+    B8,
+    B9,
 }
 
 /// Why bytes are no change that anyone may keep. [`DecodeError::rule`] says which rule they break.

@@ -6,4 +6,5 @@ mod chunks;
 mod hostile;
 mod mutants;
 mod oracle;
+mod past;
 mod script;
