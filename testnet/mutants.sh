@@ -50,6 +50,7 @@ try() {
     [[ $name == $pattern ]] || { name=; return 0; }
     local path=$work/$folder/$file text changed
     [[ -f $path ]] || fail "$name: $folder/$file isn't there"
+    [[ -n $old ]] || fail "$name: it says no line that it breaks"
     text=$(<"$path")
     changed=${text/"$old"/"$new"}
     [[ $changed != "$text" ]] || fail "$name: $folder/$file has no such line as $old"

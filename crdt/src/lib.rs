@@ -3,6 +3,9 @@
 //! The keystone is the **feed**: one author's append-only log, whose entries are numbered, linked
 //! by BLAKE3 and signed with Ed25519. State is a pure function of a set of feed entries.
 //!
-//! The crate does no I/O yet: what there is decides, and whoever embeds it acts.
+//! What there is, all of it in [`proto`], which decides and does no I/O: the formats of what
+//! authors sign; what is kept of a feed whose author forks it, and the evidence; and which changes
+//! of Automerge documents are sound. There is no storage and no replication yet, and no collection
+//! to hold in hand.
 
 pub mod proto;

@@ -11,6 +11,7 @@
 //! on it.
 
 mod balancing;
+mod bells;
 mod calling;
 mod client;
 mod context;

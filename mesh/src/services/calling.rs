@@ -5,16 +5,15 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     mem,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use aether_core::{Protocol as _, PublicKey, Time};
 use bytes::Bytes;
-use futures::task::AtomicWaker;
 use tokio::{sync::mpsc, task::JoinSet};
 
-use super::route::Route;
+use super::{bells::Bells, route::Route};
 use crate::{
     clock::Clock,
     framed::{Framed, Happened, Pipe},
@@ -229,8 +228,8 @@ impl Sessions {
             Ok(pipe) => pipe,
             Err(reason) => return self.end(number, &reason),
         };
-        let bell = Arc::new(Bell { number, bells: self.bells.clone() });
-        let calls = Box::new(Calls::new(number, pipe, self.parts.config.clone(), bell.into()));
+        let bell = Bells::waker(&self.bells, number);
+        let calls = Box::new(Calls::new(number, pipe, self.parts.config.clone(), bell));
         let Way::Opening(early) = mem::replace(way, Way::Open(calls)) else { return };
         if let Way::Open(calls) = way {
             let now = self.now;
@@ -376,42 +375,5 @@ impl Calls {
             // Nobody reads, or the server sent more than the window allows.
             self.caller.handle(now, Input::Cancel { call });
         }
-    }
-}
-
-/// Which sessions want to be polled: a client may have many, of which few have something to do.
-#[derive(Debug, Default)]
-struct Bells {
-    rung: Mutex<BTreeSet<u64>>,
-    waker: AtomicWaker,
-}
-
-/// A session's waker.
-struct Bell {
-    number: u64,
-    bells: Arc<Bells>,
-}
-
-impl Bells {
-    /// As a bell does, but the task isn't woken.
-    fn ring(&self, number: u64) {
-        self.rung.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
-    }
-
-    /// Those that rang since; the next wakes this task.
-    fn rung(&self, cx: &Context<'_>) -> BTreeSet<u64> {
-        self.waker.register(cx.waker());
-        mem::take(&mut *self.rung.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.bells.ring(self.number);
-        self.bells.waker.wake();
     }
 }

@@ -1,9 +1,11 @@
 //! What a program calls.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::{Future, IntoFuture},
     marker::PhantomData,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -17,11 +19,7 @@ use libp2p::PeerId;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     runtime::Handle,
-    sync::{
-        OnceCell,
-        mpsc::{self, error::TrySendError},
-        oneshot,
-    },
+    sync::{OnceCell, mpsc, oneshot},
 };
 use tracing::Instrument as _;
 
@@ -252,7 +250,13 @@ impl<R: DeserializeOwned> Calling<R> {
         let (queue, items) = mpsc::channel(MAX_UNREAD);
         let (end, ended) = oneshot::channel();
         let guard = self.start(Answer::Items(queue, end)).await?;
-        Ok(Replies { items, ended: Some(ended), owed: None, guard: Some(guard), kind: PhantomData })
+        Ok(Replies {
+            items,
+            ended: Some(ended),
+            owed: Owed::new(),
+            guard: Some(guard),
+            kind: PhantomData,
+        })
     }
 }
 
@@ -310,8 +314,8 @@ pub struct EveryAnswer<R> {
 pub struct Replies<R> {
     items: mpsc::Receiver<Item>,
     ended: Option<oneshot::Receiver<Result<(), CallFailed>>>,
-    /// What a full queue didn't take.
-    owed: Option<Request>,
+    /// Room to give back that a full queue didn't hear of, by session and attempt.
+    owed: Owed,
     guard: Option<Guard>,
     kind: PhantomData<fn() -> R>,
 }
@@ -331,8 +335,8 @@ impl<R: DeserializeOwned> Replies<R> {
             let item = tokio::select! {
                 biased;
                 item = self.items.recv() => item,
-                permit = guard.requests.reserve(), if self.owed.is_some() => {
-                    if let (Some(owed), Ok(permit)) = (self.owed.take(), permit) {
+                permit = guard.requests.reserve(), if !self.owed.is_empty() => {
+                    if let (Some(owed), Ok(permit)) = (pay(&mut self.owed), permit) {
                         permit.send(owed);
                     }
                     continue;
@@ -356,13 +360,24 @@ impl<R: DeserializeOwned> Replies<R> {
 
     /// Tells the session that an item is taken, as soon as it hears.
     fn owe(&mut self, session: u64, attempt: AttemptId, credit: usize) {
-        let owed = Request::Consumed { session, attempt, credit };
+        *self.owed.entry((session, attempt)).or_default() += credit;
         if let Some(guard) = &self.guard
-            && let Err(TrySendError::Full(owed)) = guard.requests.try_send(owed)
+            && let Ok(permit) = guard.requests.try_reserve()
+            && let Some(owed) = pay(&mut self.owed)
         {
-            self.owed = Some(owed);
+            permit.send(owed);
         }
     }
+}
+
+/// Room of sessions that is free again, and of which they haven't heard: one entry, unless a call
+/// was moved to another instance meanwhile.
+type Owed = BTreeMap<(u64, AttemptId), usize>;
+
+/// Takes what is owed to one session.
+fn pay(owed: &mut Owed) -> Option<Request> {
+    let ((session, attempt), credit) = owed.pop_first()?;
+    Some(Request::Consumed { session, attempt, credit })
 }
 
 /// What a reply that has ended holds of its session's room is given back, read or not. (One that
@@ -370,18 +385,24 @@ impl<R: DeserializeOwned> Replies<R> {
 impl<R> Drop for Replies<R> {
     fn drop(&mut self) {
         let Some(Guard { requests, .. }) = &self.guard else { return };
-        let mut owed: Vec<Request> = self.owed.take().into_iter().collect();
+        let mut owed = mem::take(&mut self.owed);
         self.items.close();
         while let Ok(Item { session, attempt, credit, .. }) = self.items.try_recv() {
-            owed.push(Request::Consumed { session, attempt, credit });
+            *owed.entry((session, attempt)).or_default() += credit;
         }
-        for each in owed {
-            if let Err(TrySendError::Full(each)) = requests.try_send(each)
-                && let Ok(runtime) = Handle::try_current()
-            {
-                let requests = requests.clone();
-                runtime.spawn(async move { requests.send(each).await });
-            }
+        while let Ok(permit) = requests.try_reserve() {
+            let Some(next) = pay(&mut owed) else { return };
+            permit.send(next);
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let requests = requests.clone();
+            runtime.spawn(async move {
+                while let Some(next) = pay(&mut owed) {
+                    if requests.send(next).await.is_err() {
+                        return;
+                    }
+                }
+            });
         }
     }
 }
