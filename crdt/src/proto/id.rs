@@ -220,6 +220,12 @@ impl Position {
         self.0
     }
 
+    /// The position behind. There are more than any replica takes in.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The position before; there is none before [`ZERO`](Self::ZERO).
     #[must_use]
     pub const fn before(self) -> Self {

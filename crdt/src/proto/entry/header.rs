@@ -161,6 +161,11 @@ impl Header {
         Ok(Checked(self))
     }
 
+    /// Reads back a header that was checked before it was stored.
+    pub(in crate::proto) fn restore(bytes: &[u8]) -> Result<Checked<Self>, HeaderError> {
+        Self::decode(bytes).map(Checked)
+    }
+
     /// Signs a header that keeps the rules. The key is its author's: the caller sees to it.
     pub(super) fn sign(body: Body, key: &SecretKey) -> Result<Checked<Self>, HeaderError> {
         debug_assert_eq!(key.public(), body.feed.author, "an author signs for itself");

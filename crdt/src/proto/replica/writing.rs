@@ -1,0 +1,101 @@
+//! Writing: entries of this node's own. See rule 2 of the [module](super).
+
+use aether_core::Time;
+use rand_chacha::rand_core::Rng as _;
+
+use super::{
+    Replica,
+    types::{Output, WriteError},
+};
+use crate::proto::{
+    entry::{Authority, Draft, MAX_ROWS_PER_FEED, Place},
+    id::{EntryId, FeedId},
+    rows::Base,
+};
+
+impl<B: Base> Replica<B> {
+    pub(super) fn write(
+        &mut self,
+        now: Time,
+        token: u64,
+        draft: Draft,
+        cites: &[FeedId],
+    ) -> Result<(), B::Error> {
+        let unsynced: usize = self.unsynced.iter().map(|batch| batch.written.len()).sum();
+        if unsynced + self.batch.written.len() >= self.config.max_writes {
+            self.refuse(token, WriteError::Busy);
+            return Ok(());
+        }
+        match self.draft(now, draft, cites)? {
+            Ok(id) => self.batch.written.push((token, id)),
+            Err(why) => self.refuse(token, why),
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse(&mut self, token: u64, why: WriteError) {
+        self.outputs.push_back(Output::Refused { token, why });
+    }
+
+    /// Completes a draft's frontier, signs it as the next entry of the own feed, and takes it in.
+    fn draft(
+        &mut self,
+        now: Time,
+        mut draft: Draft,
+        cites: &[FeedId],
+    ) -> Result<Result<EntryId, WriteError>, B::Error> {
+        let own = match self.own {
+            Some(own) => own,
+            None if self.book.feeds().len() >= self.config.max_feeds => {
+                return Ok(Err(WriteError::Feeds));
+            }
+            None => self.begin(now),
+        };
+        let cites: Vec<FeedId> = cites.iter().filter(|feed| **feed != own).copied().collect();
+        let tips = |feed: &FeedId| {
+            self.book.known(feed).map_or(0, |known| known.feed().tips().len())
+        };
+        let chosen = self.citing.choose(now, &cites, tips);
+        for feed in &chosen {
+            let tips = self.book.known(feed).map(|known| known.feed().tips()).unwrap_or_default();
+            for tip in tips.into_iter().take(MAX_ROWS_PER_FEED) {
+                let id = EntryId { feed: *feed, number: tip.number, hash: tip.hash };
+                let Some(header) = self.book.header(&id)? else { continue };
+                if let Err(error) = draft.cite(id, header.time()) {
+                    return Ok(Err(error.into()));
+                }
+            }
+        }
+        let Some(place) = self.place(own)? else {
+            return Ok(Err(crate::proto::entry::DraftError::Time.into()));
+        };
+        let entry = match draft.sign(&self.key, place, self.wall(now)) {
+            Ok(entry) => entry,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        self.citing.cited(now, &chosen);
+        self.take(now, &entry, Authority::Genesis)?;
+        let id = entry.header().id();
+        self.batch.own = Some(id);
+        Ok(Ok(id))
+    }
+
+    /// Begins a new incarnation.
+    fn begin(&mut self, now: Time) -> FeedId {
+        let random = u16::try_from(self.rng.next_u32() >> 16).expect("sixteen bits");
+        let own = FeedId::begin(self.key.public(), self.wall(now), random);
+        self.own = Some(own);
+        own
+    }
+
+    /// Where the next own entry stands; `None` if numbers have come to their end.
+    fn place(&self, own: FeedId) -> Result<Option<Place>, B::Error> {
+        let tip = self.book.known(&own).and_then(|known| known.feed().tips().first().copied());
+        let Some(tip) = tip else {
+            return Ok(Some(Place::first(self.space, own, Authority::Genesis)));
+        };
+        let id = EntryId { feed: own, number: tip.number, hash: tip.hash };
+        let parent = self.book.header(&id)?.expect("the tip of a feed is kept");
+        Ok(Place::after(&parent, Authority::Genesis))
+    }
+}
