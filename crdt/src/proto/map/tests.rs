@@ -13,9 +13,12 @@ use crate::proto::{
     time::Hybrid,
 };
 
+mod encoding;
 mod histories;
 mod laws;
+mod meaning;
 mod model;
+mod reads;
 
 type Memory = BTreeMap<Vec<u8>, Vec<u8>>;
 
