@@ -155,6 +155,11 @@ impl Replica {
     fn absent(&self) -> usize {
         self.rows.keys().filter(|row| row[0] == 2).count()
     }
+
+    /// The rows of alive values.
+    fn elements(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        self.rows.iter().filter(|(row, _)| row[0] == 1)
+    }
 }
 
 fn feed(author: u8, incarnation: u64) -> FeedId {

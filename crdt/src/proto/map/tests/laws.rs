@@ -39,19 +39,24 @@ proptest! {
     fn order_and_local_numbers_do_not_show(set in history(), one in seeds(), other in seeds()) {
         let one = applied(&shuffled(&set, &one), 0, &[]);
         let other = applied(&shuffled(&set, &other), 0xffff, &[]);
+        // Rows of absent dots may differ, if a liar named what isn't there: see below.
+        prop_assert_eq!(one.elements().count(), other.elements().count());
+        prop_assert_eq!(model::shown(&one), model::shown(&other));
         prop_assert_eq!(one.hash(), other.hash());
     }
 
     #[test]
-    fn a_collection_that_is_rebuilt_is_as_it_was(mut set in history(), seed in seeds()) {
-        // Of twins, and of nobody else, a rebuild knows that they come before they do.
-        set.retain(|said| said.id.feed != feed(4, 1));
+    fn a_collection_that_is_rebuilt_is_as_it_was(set in history(), seed in seeds()) {
         let mut replica = applied(&shuffled(&set, &seed), 0, &[]);
-        let rows = replica.rows.clone();
+        let before = replica.rows.clone();
         for collection in collections() {
             replica.rebuild(&collection);
-            prop_assert_eq!(&replica.rows, &rows);
         }
+        // Of twins, and of nobody else, a rebuild knows that they come before they do. Then a dot
+        // that was named between them is absent, though neither says anything of its collection.
+        let twins = set.iter().any(|said| said.id.feed == feed(4, 1));
+        let same = |(row, _): &(&Vec<u8>, &Vec<u8>)| row[0] == 1 || !twins;
+        prop_assert!(replica.rows.iter().filter(same).eq(before.iter().filter(same)));
     }
 
     #[test]
@@ -102,8 +107,12 @@ proptest! {
         set in history(), seed in seeds(), root: prop::sample::Index,
     ) {
         let (stay, gone) = without(&set, &set[root.index(set.len())].id);
+        // Whose twin comes is awaited: dots know them by one name.
+        let name = |said: &Said| said.id.dot(0);
+        let comes = |said: &Said| stay.iter().any(|other| name(other) == name(said));
+        let never = Vec::from_iter(gone.into_iter().filter(|said| !comes(said)));
         let order = shuffled(&stay, &seed);
-        let (known, unknown) = (applied(&order, 0, &gone), applied(&order, 0, &[]));
+        let (known, unknown) = (applied(&order, 0, &never), applied(&order, 0, &[]));
         agrees(&known, &stay)?;
         agrees(&unknown, &stay)?;
         prop_assert!(known.absent() <= unknown.absent());
@@ -119,7 +128,8 @@ proptest! {
             prop_assert_eq!(causal.absent(), 0);
         }
         let other = applied(&shuffled(&set, &seed), 0, &[]);
-        prop_assert_eq!(&other.rows.len(), &causal.rows.len());
+        prop_assert_eq!(other.absent(), 0);
+        prop_assert_eq!(other.elements().count(), causal.elements().count());
         prop_assert_eq!(other.hash(), causal.hash());
     }
 

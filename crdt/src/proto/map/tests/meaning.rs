@@ -152,6 +152,21 @@ fn a_reference_to_twins_means_both_whenever_they_come() {
 }
 
 #[test]
+fn a_dot_of_an_entry_that_says_nothing_of_the_collection_is_absent_or_not_and_no_state_differs() {
+    let [map, set, ..] = collections();
+    let add = by(A, 1, set, put(b"x", "", &[]));
+    let lie = by(B, 1, map, remove(b"x", &[add.id.dot(0)]));
+    let absent = [[&add, &lie], [&lie, &add]].map(|order| {
+        let mut replica = Replica::default();
+        order.map(|said| replica.apply(said));
+        assert_eq!(replica.values(&set, b"x").len(), 1);
+        assert_eq!(replica.hash(), model::hash(&model::state(&[add.clone(), lie.clone()])));
+        replica.absent()
+    });
+    assert_eq!(absent, [0, 1]);
+}
+
+#[test]
 fn look_ups_are_as_many_as_documented() {
     let mut replica = Replica::default();
     for author in 1..=9 {
