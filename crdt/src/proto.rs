@@ -7,6 +7,7 @@
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
 //! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
+//! - [`rows`]: sorted bytes, in which everything is kept.
 //! - [`map`]: maps, sets, counters and registers, a function of which entries count.
 //! - [`document`]: which bytes of Automerge are a change that is taken.
 
@@ -15,5 +16,6 @@ pub mod entry;
 pub mod feed;
 pub mod id;
 pub mod map;
+pub mod rows;
 pub mod space;
 pub mod time;

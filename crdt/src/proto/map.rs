@@ -59,7 +59,7 @@
 //! whole hash and not the tag, because a liar can make two headers with one tag and number: a
 //! reference then means both, but they are two values. Rows of absent dots name feeds in full, as
 //! they needn't exist: a liar that names what doesn't exist makes 110 bytes of rows of each 21 it
-//! writes, and no more. Nothing is kept in memory.
+//! writes, and no more. Nothing is kept in memory. All lie in [`Rows`](crate::proto::rows).
 //!
 //! # Example
 //!
@@ -127,6 +127,6 @@ pub use self::{
     apply::{Batch, Placed, Share, apply, dots, rebuild},
     ops::{Change, MAX_KEY, MAX_OVER, MAX_VALUE, Op, OpError},
     read::{Keys, Rule, get, scan},
-    rows::{Element, Feeds, Rows, Scanned},
+    rows::{Element, Feeds},
     state::state_hash,
 };

@@ -3,12 +3,13 @@
 use crate::proto::{
     entry::{Checked, Collection, Entry, Header, PrunedEntry},
     id::{Dot, EntryId},
+    rows::{Rows, starting},
     time::Hybrid,
 };
 
 use super::{
     ops::{Change, Op},
-    rows::{self, Element, Feeds, Rows},
+    rows::{self, Element, Feeds},
 };
 
 /// How many rows are deleted at a time: what a rebuild keeps in memory.
@@ -180,7 +181,7 @@ where
     let entry = &batch.entry;
     let local = feeds.local(&entry.feed).expect("the feed of what is applied has a number");
     let named = rows::absent_in(collection, &entry.feed, entry.number, entry.tag());
-    let mut doomed = rows::scan(rows, &named).next().transpose()?.is_some();
+    let mut doomed = starting(rows, &named).next().transpose()?.is_some();
     for placed in group {
         let Ok(op) = Op::decode(placed.bytes) else { continue };
         if !op.fits(collection.kind()) {
@@ -274,7 +275,7 @@ where
     R: Rows,
     F: Feeds<Error = R::Error>,
 {
-    let found = rows::scan(rows, &rows::feed_of(collection, key, local));
+    let found = starting(rows, &rows::feed_of(collection, key, local));
     found
         .map(|row| {
             let (row, value) = row?;
@@ -287,7 +288,7 @@ where
 /// Deletes all rows that begin with `prefix`, some at a time.
 fn delete_all<R: Rows>(rows: &mut R, prefix: &[u8]) -> Result<(), R::Error> {
     loop {
-        let some = rows::scan(rows, prefix).take(CHUNK).map(|row| Ok(row?.0));
+        let some = starting(rows, prefix).take(CHUNK).map(|row| Ok(row?.0));
         let some = some.collect::<Result<Vec<_>, R::Error>>()?;
         for row in &some {
             rows.delete(row)?;

@@ -14,11 +14,11 @@
 //!   and with it all the feed had added: a reset removes totals, not increments.
 //! - The feed of a liar counts what it says, and one that forks counts once on each lane.
 
-use crate::proto::{entry::Collection, id::FeedId};
+use crate::proto::{entry::Collection, id::FeedId, rows::Base};
 
 use super::{
     read,
-    rows::{Element, Feeds, Rows},
+    rows::{Element, Feeds},
 };
 
 /// What a counter shows: the sum of its totals. It can't overflow: there are fewer than 2³² feeds
@@ -33,7 +33,7 @@ pub fn value<R, F>(
     feeds: &F,
 ) -> Result<i128, R::Error>
 where
-    R: Rows,
+    R: Base,
     F: Feeds<Error = R::Error>,
 {
     Ok(sum(&read::get(collection, key, rows, feeds)?))
@@ -60,7 +60,7 @@ pub fn own<R, F>(
     feeds: &F,
 ) -> Result<i64, R::Error>
 where
-    R: Rows,
+    R: Base,
     F: Feeds<Error = R::Error>,
 {
     let all = read::get(collection, key, rows, feeds)?;

@@ -1,8 +1,11 @@
 //! Reading: all alive elements of a key, of many keys, and what a rule makes of them.
 
-use crate::proto::entry::Collection;
+use crate::proto::{
+    entry::Collection,
+    rows::{Base, behind, starting},
+};
 
-use super::rows::{self, Element, Feeds, Rows};
+use super::rows::{self, Element, Feeds};
 
 impl Element {
     /// By what elements are ordered, the same everywhere: time, then whatever else tells them
@@ -75,10 +78,10 @@ pub fn get<R, F>(
     feeds: &F,
 ) -> Result<Vec<Element>, R::Error>
 where
-    R: Rows,
+    R: Base,
     F: Feeds<Error = R::Error>,
 {
-    let found = rows::scan(rows, &rows::key_of(collection, key));
+    let found = starting(rows, &rows::key_of(collection, key));
     let elements = found.map(|row| {
         let (row, value) = row?;
         Ok(rows::read(&row, &value, feeds).element)
@@ -95,17 +98,17 @@ pub fn scan<'a, R, F>(
     feeds: &'a F,
 ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<Element>), R::Error>> + use<'a, R, F>
 where
-    R: Rows,
+    R: Base,
     F: Feeds<Error = R::Error>,
 {
     let (from, below) = match keys {
         Keys::All => {
             let all = rows::elements_of(collection);
-            (all.clone(), rows::behind(&all))
+            (all.clone(), behind(&all))
         }
         Keys::Prefix(prefix) => {
             let all = rows::prefix_of(collection, prefix);
-            (all.clone(), rows::behind(&all))
+            (all.clone(), behind(&all))
         }
         Keys::Range { from, below } => {
             let below = rows::prefix_of(collection, below);

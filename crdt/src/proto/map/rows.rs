@@ -1,6 +1,6 @@
-//! Rows: where the state of collections is kept, and how a row is laid out.
+//! How the rows of collections are laid out, and what is known beside them.
 
-use std::{collections::BTreeMap, convert::Infallible, error::Error, ops::Bound};
+use std::error::Error;
 
 use aether_core::{
     Domain, Hash,
@@ -14,65 +14,6 @@ use crate::proto::{
 };
 
 const ABSENT: Domain = Domain::new("aether 2026-11 absent key v1");
-
-/// A sorted store of bytes by bytes, whose rows begin with the byte 1 or 2 here.
-///
-/// Reads see what was put and deleted before, durable or not. Whoever implements it makes all that
-/// one [`apply`](super::apply) or [`rebuild`](super::rebuild) writes durable at once, together with
-/// how far was applied.
-pub trait Rows {
-    /// Why a read or a write failed. What was written since the last durable state is then void.
-    type Error: Error;
-
-    /// The value of a key.
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Self::Error>;
-
-    /// All rows from `from` on, ascending, below `below` if there is such a bound.
-    fn scan(
-        &self,
-        from: &[u8],
-        below: Option<&[u8]>,
-    ) -> impl Iterator<Item = Scanned<Self>> + use<'_, Self>;
-
-    /// Sets the value of a key.
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Self::Error>;
-
-    /// Deletes a key, which may not be there.
-    fn delete(&mut self, key: &[u8]) -> Result<(), Self::Error>;
-}
-
-/// A row that a scan came to: key and value.
-pub type Scanned<R> = Result<(Vec<u8>, Vec<u8>), <R as Rows>::Error>;
-
-/// Rows in memory.
-impl Rows for BTreeMap<Vec<u8>, Vec<u8>> {
-    type Error = Infallible;
-
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Infallible> {
-        Ok(Self::get(self, key).cloned())
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        below: Option<&[u8]>,
-    ) -> impl Iterator<Item = Scanned<Self>> + use<'_> {
-        let empty = below.is_some_and(|below| below <= from);
-        let below = below.map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = (!empty).then(|| self.range::<[u8], _>((Bound::Included(from), below)));
-        rows.into_iter().flatten().map(|(key, value)| Ok((key.clone(), value.clone())))
-    }
-
-    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Infallible> {
-        self.insert(key, value);
-        Ok(())
-    }
-
-    fn delete(&mut self, key: &[u8]) -> Result<(), Infallible> {
-        self.remove(key);
-        Ok(())
-    }
-}
 
 /// What is known of feeds and of the entries that are applied: the half of the state that isn't in
 /// the rows.
@@ -271,27 +212,6 @@ pub(super) fn absent(of: &Collection, key: &[u8], dot: &Dot) -> Vec<u8> {
     bytes.extend_from_slice(&dot.index.to_be_bytes());
     bytes.extend_from_slice(ABSENT.hash(key).as_ref());
     bytes
-}
-
-/// The first bytes behind all that begin with `prefix`; `None` if there are none.
-pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = prefix.to_vec();
-    while let Some(last) = bytes.pop() {
-        if last < u8::MAX {
-            bytes.push(last + 1);
-            return Some(bytes);
-        }
-    }
-    None
-}
-
-/// All rows that begin with `prefix`.
-pub(super) fn scan<'a, R: Rows>(
-    rows: &'a R,
-    prefix: &[u8],
-) -> impl Iterator<Item = Scanned<R>> + use<'a, R> {
-    let below = behind(prefix);
-    rows.scan(prefix, below.as_deref())
 }
 
 /// Whether these rows hold elements of such a collection.

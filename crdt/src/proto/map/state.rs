@@ -2,7 +2,9 @@
 
 use aether_core::{Domain, Hash, wire::Writer};
 
-use super::rows::{self, Feeds, Read, Rows};
+use crate::proto::rows::{Base, starting};
+
+use super::rows::{self, Feeds, Read};
 
 const STATE: Domain = Domain::new("aether 2026-11 crdt state v1");
 const VALUE: Domain = Domain::new("aether 2026-11 crdt value v1");
@@ -30,12 +32,12 @@ const VALUE: Domain = Domain::new("aether 2026-11 crdt value v1");
 /// Of the store.
 pub fn state_hash<R, F>(rows: &R, feeds: &F) -> Result<Hash, R::Error>
 where
-    R: Rows,
+    R: Base,
     F: Feeds<Error = R::Error>,
 {
     let mut hasher = STATE.hasher();
     let mut same: Vec<Read> = Vec::new();
-    for row in rows::scan(rows, &rows::elements()) {
+    for row in starting(rows, &rows::elements()) {
         let (row, value) = row?;
         let read = rows::read(&row, &value, feeds);
         if same.first().is_some_and(|first| !first.is_beside(&read)) {

@@ -10,6 +10,7 @@ use super::*;
 use crate::proto::{
     entry::{Collection, Kind},
     id::{Dot, EntryId, FeedId},
+    rows::{Base, Rows, Scanned},
     time::Hybrid,
 };
 

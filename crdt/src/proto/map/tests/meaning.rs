@@ -158,7 +158,7 @@ fn a_dot_of_an_entry_that_says_nothing_of_the_collection_is_absent_or_not_and_no
     let lie = by(B, 1, map, remove(b"x", &[add.id.dot(0)]));
     let absent = [[&add, &lie], [&lie, &add]].map(|order| {
         let mut replica = Replica::default();
-        order.map(|said| replica.apply(said));
+        order.iter().for_each(|said| replica.apply(said));
         assert_eq!(replica.values(&set, b"x").len(), 1);
         assert_eq!(replica.hash(), model::hash(&model::state(&[add.clone(), lie.clone()])));
         replica.absent()
@@ -196,12 +196,12 @@ struct Counted {
     deletes: usize,
 }
 
-impl Rows for Counted {
+impl Base for Counted {
     type Error = Infallible;
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Infallible> {
         self.gets.set(self.gets.get() + 1);
-        Rows::get(&self.rows, key)
+        Base::get(&self.rows, key)
     }
 
     fn scan(
@@ -212,7 +212,9 @@ impl Rows for Counted {
         self.scans.set(self.scans.get() + 1);
         self.rows.scan(from, below)
     }
+}
 
+impl Rows for Counted {
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Infallible> {
         self.puts += 1;
         self.rows.put(key, value)
