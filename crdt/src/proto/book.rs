@@ -16,9 +16,6 @@
 mod layout;
 mod walk;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::walk::{Stored, Walker};
@@ -345,9 +342,10 @@ impl<R: Rows> Book<R> {
             let given = headers.iter().find(|header| header.hash() == hash);
             let bytes = match given {
                 Some(header) => Some(header.encode()),
-                None => self.rows.get(&layout::header(local, kept))?.map(|value| {
-                    layout::read_header(&value).1.to_vec()
-                }),
+                None => self
+                    .rows
+                    .get(&layout::header(local, kept))?
+                    .map(|value| layout::read_header(&value).1.to_vec()),
             };
             if let Some(bytes) = bytes {
                 self.rows.put(row, bytes)?;
@@ -370,10 +368,9 @@ impl<R: Rows> Book<R> {
 
     /// What is kept of a feed, from one number to another.
     fn nodes(&self, local: u32, from: u64, to: u64) -> Result<Nodes, R::Error> {
-        let rows = self.rows.scan(
-            &layout::headers_from(local, from),
-            Some(&layout::headers_end(local, to)),
-        );
+        let rows = self
+            .rows
+            .scan(&layout::headers_from(local, from), Some(&layout::headers_end(local, to)));
         rows.map(|row| Ok(node(&*restore(layout::read_header(&row?.1).1)))).collect()
     }
 }

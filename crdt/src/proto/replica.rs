@@ -176,6 +176,12 @@ impl<B: Base> Replica<B> {
         &self.book
     }
 
+    /// The base, to be written by whoever runs the replica: before it is told that a generation is
+    /// persisted.
+    pub const fn base_mut(&mut self) -> &mut B {
+        self.book.rows_mut().base_mut()
+    }
+
     /// The genesis of the space.
     pub const fn genesis(&self) -> &Genesis {
         &self.genesis
@@ -238,15 +244,16 @@ impl<B: Base> Replica<B> {
 
     /// Ends an input: what it changed is put out to be written.
     fn seal(&mut self) {
-        let Some((generation, changes)) = self.book.rows_mut().seal() else {
-            // Without a change there is nothing to wait for but what was changed before.
+        let (generation, changes) = self.book.rows_mut().seal();
+        if changes.is_empty() {
+            // There is nothing to wait for but what was changed before.
             let acks = mem::take(&mut self.batch.acks);
             if let Some(last) = self.unsynced.back_mut() {
                 last.acks.extend(acks);
             }
             self.batch = Batch::default();
             return;
-        };
+        }
         let mut batch = mem::take(&mut self.batch);
         (batch.generation, batch.position) = (generation, self.book.last());
         let known = batch.feeds.iter().filter_map(|feed| self.book.known(feed));

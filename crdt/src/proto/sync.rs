@@ -27,13 +27,11 @@
 
 mod message;
 mod rows;
-mod sending;
 mod session;
 
 pub use self::{
     message::{MAX_MESSAGE, MAX_NOT, MAX_ROWS, Message},
     rows::{Row, digest, read_rows, write_rows},
-    sending::{Sending, Stored},
     session::{Gathered, Receiving},
 };
 

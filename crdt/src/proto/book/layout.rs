@@ -67,12 +67,6 @@ pub(super) fn headers_end(local: u32, above: u64) -> Vec<u8> {
     }
 }
 
-/// Which entry a header's row is of.
-pub(super) fn header_name(row: &[u8]) -> (u32, Tip) {
-    let mut reader = Reader::new(row.get(1..).unwrap_or_default());
-    read_name(&mut reader).expect("what was put is read back")
-}
-
 /// What a header's row holds.
 pub(super) fn header_value(position: Position, bytes: &[u8]) -> Vec<u8> {
     [&position.as_number().to_be_bytes(), bytes].concat()
@@ -218,7 +212,8 @@ pub(super) fn write_feed(id: &FeedId, authority: Authority, feed: &Feed) -> Vec<
     writer.u8(u8::from(feed.evidence().is_some()));
     if let Some(evidence) = feed.evidence() {
         writer.u64(evidence.number());
-        evidence.pair().iter().for_each(|hash| drop(writer.array(hash.as_bytes())));
+        let [first, second] = evidence.pair();
+        writer.array(first.as_bytes()).array(second.as_bytes());
     }
     writer.finish()
 }

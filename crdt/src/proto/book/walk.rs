@@ -59,9 +59,9 @@ impl<R: Rows> Book<R> {
             }
             _ => None,
         };
-        let child = level.iter().find(|node| {
-            node.parent == behind.hash && head.is_none_or(|head| node.hash == head)
-        });
+        let child = level
+            .iter()
+            .find(|node| node.parent == behind.hash && head.is_none_or(|head| node.hash == head));
         let Some(child) = child else { return Ok(None) };
         let value = self.rows.get(&layout::header(local, child.tip()))?;
         let position = value.map(|value| layout::read_header(&value).0);
@@ -74,14 +74,21 @@ impl<R: Rows> Book<R> {
         let Some(value) = self.rows.get(&layout::header(local, behind))? else { return Ok(None) };
         let payload = self.rows.get(&layout::payload(local, behind))?.unwrap_or_default();
         let (position, header) = layout::read_header(&value);
-        let id = EntryId { feed: self.feeds[place(local)].id, number: behind.number, hash: behind.hash };
+        let id =
+            EntryId { feed: self.feeds[place(local)].id, number: behind.number, hash: behind.hash };
         Ok(Some(Stored { position, id, header: header.to_vec(), payload }))
     }
 
     /// The ways to all that is kept of a feed and that a replica lacks which keeps these tips of it
-    /// (and what they descend from). A tip that isn't kept here tells nothing, but for a fork: if
-    /// it has a number that is kept here, its branch left somewhere below.
-    pub fn ways(&self, feed: &FeedId, theirs: &[Tip]) -> Result<Vec<Walker>, R::Error> {
+    /// (and what they descend from). A tip that isn't kept here is of somebody who is ahead, or on
+    /// another branch. Unless a fork is known, here or there, who has the higher number is taken
+    /// for ahead: it gives, and if it is on another branch, that shows the fork.
+    pub fn ways(
+        &self,
+        feed: &FeedId,
+        theirs: &[Tip],
+        is_forked: bool,
+    ) -> Result<Vec<Walker>, R::Error> {
         let Some(local) = self.local(feed) else { return Ok(Vec::new()) };
         let lanes = match self.at(local).feed().shape() {
             Shape::Open(lanes) => lanes,
@@ -98,8 +105,7 @@ impl<R: Rows> Book<R> {
             }
         }
         let top = lanes.tips().map(|tip| tip.number).max().unwrap_or(0);
-        if shared.is_empty() && theirs.iter().any(|tip| tip.number > top) {
-            // They are ahead, and give what is theirs.
+        if shared.is_empty() && !is_forked && theirs.iter().any(|tip| tip.number > top) {
             return Ok(Vec::new());
         }
         let trunk = shared.iter().map(|tip| tip.number).max().unwrap_or(0) >= lanes.trunk().number;

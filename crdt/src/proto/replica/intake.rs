@@ -7,7 +7,6 @@ use super::{
     types::{Fault, Intake},
 };
 use crate::proto::{
-    book::Taken,
     entry::{Authority, Entry, Header, Payload},
     feed::Placed,
     frontier,
@@ -60,7 +59,8 @@ impl<B: Base> Replica<B> {
         let header = header.verify().map_err(|_| Fault::Forged)?;
         let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
         let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
-        self.take(now, &entry, authority).map(Intake::Taken).map_err(Broken::Rows)
+        let placed = self.take(now, &entry, authority).map_err(Broken::Rows)?;
+        Ok(Intake::Taken(entry.header().id(), placed))
     }
 
     /// By what the author of a header may write it, if what shows it is here.
@@ -107,7 +107,7 @@ impl<B: Base> Replica<B> {
         now: Time,
         entry: &Entry,
         authority: Authority,
-    ) -> Result<Taken, B::Error> {
+    ) -> Result<Placed, B::Error> {
         let taken = self.book.take(entry, authority)?;
         let id = entry.header().id();
         if taken.is_forked_anew {
@@ -120,7 +120,7 @@ impl<B: Base> Replica<B> {
                 self.citing.went_on(now, id.feed);
             }
         }
-        Ok(taken)
+        Ok(taken.placed)
     }
 
     /// The evidence against an author is new: it goes to all peers once it is synced.

@@ -17,7 +17,8 @@ use super::{
 use crate::proto::{
     book::{Book, Walker},
     entry::Header,
-    id::{EntryId, FeedId, Position},
+    feed::Tip,
+    id::{FeedId, Position},
     rows::{Base, Rows},
     sync::{
         Gathered, MAX_ROWS, MAX_UNACKED, MAX_UNACKED_BYTES, Message, Receiving, Row, read_rows,
@@ -36,31 +37,40 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LANE_CHANGES: u32 = 16;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How far rows of the peer are awaited.
+/// What a peer owes an answer to: both ends may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaits {
+enum Asked {
     Nothing,
-    /// Its hello.
-    Hello,
-    /// All its rows.
-    All,
-    /// Those that differ.
-    Differing,
+    /// For its hello, after ours with this digest.
+    Hello(Hash),
+    /// For all its rows, which follow its hello, as the digests differed.
+    Rows,
 }
 
 /// A session with one peer.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     receiving: Receiving,
-    gathered: Gathered,
-    awaits: Awaits,
-    /// When the peer is told off, if it hasn't said by then what is awaited.
+    asked: Asked,
+    /// All its rows, as far as they came.
+    all: Gathered,
+    /// Whether it was told all rows, and answers with those that differ.
+    told: bool,
+    differing: Gathered,
+    /// When the session ends, if the peer hasn't answered by then.
     patience: Time,
     /// When to say hello next.
     pub(super) due: Time,
     sending: Sending,
     /// How often the peer changed lanes of a feed, and since when that is counted.
     changes: BTreeMap<FeedId, (Time, u32)>,
+}
+
+/// Up to where a peer has the own feed.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    local: Option<u32>,
+    behind: Tip,
 }
 
 /// What a peer is sent.
@@ -72,8 +82,9 @@ struct Sending {
     bytes: usize,
     /// By the position of the entry that each is behind, which is the next to send.
     ways: BTreeMap<Position, Walker>,
-    /// The peer has the own feed up to here, so what is written is sent at once.
-    own: Option<Walker>,
+    /// The peer has the own feed up to here, so what is written is sent at once: which feed, if it
+    /// has begun, and behind which entry.
+    own: Option<Own>,
 }
 
 impl Sending {
@@ -88,12 +99,19 @@ impl Sending {
     }
 
     /// Goes on along a way, as far as there is one.
-    fn go<R: Rows>(&mut self, book: &Book<R>, way: Walker, own: Option<u32>) -> Result<(), R::Error> {
+    fn go<R: Rows>(
+        &mut self,
+        book: &Book<R>,
+        way: Walker,
+        own: Option<u32>,
+    ) -> Result<(), R::Error> {
         match book.step(&way)? {
             Some((position, next)) => {
                 self.ways.insert(position, next);
             }
-            None if Some(way.local()) == own => self.own = Some(way),
+            None if Some(way.local()) == own => {
+                self.own = Some(Own { local: own, behind: way.behind() });
+            }
             None => {}
         }
         Ok(())
@@ -114,8 +132,10 @@ impl Session {
     pub(super) fn new(now: Time) -> Self {
         Self {
             receiving: Receiving::default(),
-            gathered: Gathered::default(),
-            awaits: Awaits::Nothing,
+            asked: Asked::Nothing,
+            all: Gathered::default(),
+            told: false,
+            differing: Gathered::default(),
             patience: Time::MAX,
             due: now + QUIET,
             sending: Sending::default(),
@@ -125,12 +145,12 @@ impl Session {
 
     /// When something is to be done.
     pub(super) fn deadline(&self) -> Time {
-        if self.awaits == Awaits::Nothing { self.due } else { self.patience }
+        if self.is_owed() { self.patience } else { self.due }
     }
 
-    fn awaits(&mut self, now: Time, what: Awaits) {
-        self.awaits = what;
-        self.patience = now + PATIENCE;
+    /// Whether the peer has still to answer.
+    fn is_owed(&self) -> bool {
+        self.told || self.asked != Asked::Nothing
     }
 
     /// Whether entries are on their way, either way.
@@ -139,14 +159,13 @@ impl Session {
         !idle || self.receiving.open() > 0
     }
 
-    /// Whether the peer changed lanes of the feed as often as it may; counts one more.
-    fn is_restless(&mut self, now: Time, feed: FeedId) -> bool {
+    /// How often the peer changed lanes of a feed in this minute.
+    fn changes(&mut self, now: Time, feed: FeedId) -> &mut u32 {
         let (since, count) = self.changes.entry(feed).or_insert((now, 0));
         if now.since(*since) >= MINUTE {
             (*since, *count) = (now, 0);
         }
-        *count += 1;
-        *count > LANE_CHANGES
+        count
     }
 }
 
@@ -166,10 +185,10 @@ impl<B: Base> Replica<B> {
     /// Says hello, and asks for one.
     fn hello(&mut self, now: Time, peer: PublicKey) {
         let message = self.greeting(true);
-        let due = self.quiet(now);
+        let (due, digest) = (self.quiet(now), self.digest());
         let Some(session) = self.sessions.get_mut(&peer) else { return };
-        session.awaits(now, Awaits::Hello);
-        session.due = due;
+        session.asked = Asked::Hello(digest);
+        (session.due, session.patience) = (due, now + PATIENCE);
         self.outputs.push_back(Output::Send { to: peer, message });
     }
 
@@ -197,7 +216,7 @@ impl<B: Base> Replica<B> {
         if session.deadline() > now {
             return;
         }
-        if session.awaits != Awaits::Nothing {
+        if session.is_owed() {
             self.sessions.remove(&peer);
             self.outputs.push_back(Output::Close { peer, fault: None });
         } else if session.is_busy() {
@@ -222,8 +241,7 @@ impl<B: Base> Replica<B> {
         };
         match message {
             Message::Hello { asks, digest, .. } => {
-                self.on_hello(now, from, asks, Hash::from_bytes(digest.into()));
-                Ok(())
+                self.on_hello(now, from, asks, Hash::from_bytes(digest.into()))
             }
             Message::Rows { differing, last, rows } => {
                 self.on_rows(now, from, differing, last, &rows)
@@ -236,28 +254,41 @@ impl<B: Base> Replica<B> {
         }
     }
 
-    fn on_hello(&mut self, now: Time, from: PublicKey, asks: bool, theirs: Hash) {
+    fn on_hello(
+        &mut self,
+        now: Time,
+        from: PublicKey,
+        asks: bool,
+        theirs: Hash,
+    ) -> Result<(), Broken<B::Error>> {
         let is_equal = self.digest() == theirs;
-        let due = self.quiet(now);
-        let own = self.own_tip();
-        if asks {
-            let message = self.greeting(false);
-            self.outputs.push_back(Output::Send { to: from, message });
-        }
-        let Some(session) = self.sessions.get_mut(&from) else { return };
+        let (due, own) = (self.quiet(now), self.own_tip());
+        let greeting = asks.then(|| self.greeting(false));
+        let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
         if is_equal {
             session.due = due;
-            session.awaits = Awaits::Nothing;
             if session.sending.ways.is_empty() {
-                session.sending.own = own;
+                session.sending.own = Some(own);
             }
-        } else if asks {
-            session.awaits(now, Awaits::Differing);
-            let rows: Vec<Row> = self.rows.values().cloned().collect();
-            self.say_rows(from, false, &rows);
-        } else if session.awaits == Awaits::Hello {
-            session.awaits(now, Awaits::All);
         }
+        if let Some(message) = greeting {
+            if session.told {
+                // One comparison at a time.
+                return Err(Fault::Unasked.into());
+            }
+            session.told = !is_equal;
+            session.patience = now + PATIENCE;
+            self.outputs.push_back(Output::Send { to: from, message });
+            if !is_equal {
+                let rows: Vec<Row> = self.rows.values().cloned().collect();
+                self.say_rows(from, false, &rows);
+            }
+            return Ok(());
+        }
+        let Asked::Hello(said) = session.asked else { return Err(Fault::Unasked.into()) };
+        // What was said is what the peer compared: its digest now may be another.
+        session.asked = if said == theirs { Asked::Nothing } else { Asked::Rows };
+        Ok(())
     }
 
     fn say_rows(&mut self, to: PublicKey, differing: bool, rows: &[Row]) {
@@ -285,19 +316,23 @@ impl<B: Base> Replica<B> {
         let rows = read_rows(rows).ok().flatten().ok_or(Fault::Malformed)?;
         let max = self.config.max_feeds.saturating_mul(2);
         let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
-        let expected = if differing { Awaits::Differing } else { Awaits::All };
-        // Both may have asked at once: whoever was told all of it needs no more.
-        let is_crossed = !differing && session.awaits == Awaits::Differing;
-        if (session.awaits != expected && !is_crossed) || !session.gathered.extend(rows, max) {
+        let (is_owed, gathered) = match differing {
+            true => (session.told, &mut session.differing),
+            false => (session.asked == Asked::Rows, &mut session.all),
+        };
+        if !is_owed || !gathered.extend(rows, max) {
             return Err(Fault::Unasked.into());
         }
         session.patience = now + PATIENCE;
         if !last {
             return Ok(());
         }
-        session.awaits = Awaits::Nothing;
-        let theirs: BTreeMap<FeedId, Row> =
-            session.gathered.take().into_iter().map(|row| (row.feed(), row)).collect();
+        let theirs = gathered.take().into_iter().map(|row| (row.feed(), row));
+        let theirs: BTreeMap<FeedId, Row> = theirs.collect();
+        match differing {
+            true => session.told = false,
+            false => session.asked = Asked::Nothing,
+        }
         if !differing {
             let ours = self.differing(&theirs);
             self.say_rows(from, true, &ours);
@@ -326,15 +361,11 @@ impl<B: Base> Replica<B> {
         let own = self.own.and_then(|own| self.book.local(&own));
         let mut sending = Sending::default();
         let mut evidence = Vec::new();
-        if differing {
-            sending.own = self.own_tip();
-        }
+        // If it differs, what follows says so.
+        sending.own = Some(self.own_tip());
         for (feed, row) in &self.rows {
             let (theirs, empty) = (theirs.get(feed), Row::empty(*feed));
             if (differing && theirs.is_none()) || theirs == Some(row) {
-                if self.own == Some(*feed) {
-                    sending.own = self.own_tip();
-                }
                 continue;
             }
             let theirs = theirs.unwrap_or(&empty);
@@ -344,7 +375,8 @@ impl<B: Base> Replica<B> {
             if self.own == Some(*feed) {
                 sending.own = None;
             }
-            for way in self.book.ways(feed, theirs.tips())? {
+            let is_forked = row.evidence().is_some() || theirs.evidence().is_some();
+            for way in self.book.ways(feed, theirs.tips(), is_forked)? {
                 sending.go(&self.book, way, own)?;
             }
         }
@@ -379,13 +411,11 @@ impl<B: Base> Replica<B> {
         let own = self.own.and_then(|own| self.book.local(&own));
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         let sending = &mut session.sending;
-        if let Some(way) = sending.own.take() {
+        if let (Some(Own { local, behind }), Some(own)) = (sending.own, own) {
             // A new incarnation begins where there is nothing.
-            let way = match own {
-                Some(own) if own != way.local() => Walker::new(own, crate::proto::feed::Tip::ROOT, 0),
-                _ => way,
-            };
-            sending.go(&self.book, way, own)?;
+            let behind = if local == Some(own) { behind } else { Tip::ROOT };
+            sending.own = None;
+            sending.go(&self.book, Walker::new(own, behind, 0), Some(own))?;
         }
         while let Some((position, way)) = sending.ways.first_key_value() {
             let (position, way) = (*position, *way);
@@ -430,31 +460,38 @@ impl<B: Base> Replica<B> {
             return Ok(());
         }
         match self.offer(now, header, payload)? {
-            Intake::Taken(taken) if taken.placed.is_kept() => {
+            Intake::Taken(id, placed) if placed.is_kept() => {
                 self.batch.acks.push((from, n));
                 self.foreign = true;
+                if let (Some(_), Some(session)) = (placed.evicted(), self.sessions.get_mut(&from)) {
+                    *session.changes(now, id.feed) += 1;
+                }
             }
             Intake::Known(position) if position > self.synced => self.batch.acks.push((from, n)),
             Intake::Known(_) => self.end(from, n, true),
-            Intake::Taken(_) | Intake::Not => self.end(from, n, false),
+            Intake::Taken(..) | Intake::Not => self.end(from, n, false),
         }
         Ok(())
     }
 
-    /// Whether a peer would change lanes of a feed too often: a liar may sign a branch a moment.
+    /// Whether a peer changed lanes of a feed so often that it may not do it again: a liar may sign
+    /// a branch a moment.
     fn is_restless(
         &mut self,
         now: Time,
         from: PublicKey,
         header: &[u8],
     ) -> Result<bool, Broken<B::Error>> {
-        let Ok(header) = Header::decode(header) else { return Ok(false) };
-        let judged = self.book.judge(&header).map_err(Broken::Rows)?;
-        if judged.is_none_or(|placed| placed.evicted().is_none()) {
+        let Some(session) = self.sessions.get_mut(&from) else { return Ok(false) };
+        if session.changes.is_empty() {
             return Ok(false);
         }
-        let session = self.sessions.get_mut(&from);
-        Ok(session.is_some_and(|session| session.is_restless(now, header.feed())))
+        let Ok(header) = Header::decode(header) else { return Ok(false) };
+        if *session.changes(now, header.feed()) < LANE_CHANGES {
+            return Ok(false);
+        }
+        let judged = self.book.judge(&header).map_err(Broken::Rows)?;
+        Ok(judged.is_some_and(|placed| placed.evicted().is_some()))
     }
 
     /// Says what became of an entry that a peer sent.
@@ -511,11 +548,11 @@ impl<B: Base> Replica<B> {
     }
 
     /// The own feed's last entry that is synced, or where it will begin.
-    fn own_tip(&self) -> Option<Walker> {
-        let own = self.own?;
-        let local = self.book.local(&own)?;
-        let tip = self.rows.get(&own).and_then(|row| row.tips().last().copied());
-        Some(Walker::new(local, tip.unwrap_or(crate::proto::feed::Tip::ROOT), 0))
+    fn own_tip(&self) -> Own {
+        let local = self.own.and_then(|own| self.book.local(&own));
+        let row = self.own.and_then(|own| self.rows.get(&own));
+        let behind = row.and_then(|row| row.tips().last().copied()).unwrap_or(Tip::ROOT);
+        Own { local, behind }
     }
 
     /// Ends this node's own feed, as somebody has more of it or it is forked.
@@ -526,4 +563,3 @@ impl<B: Base> Replica<B> {
         }
     }
 }
-

@@ -3,10 +3,10 @@
 use aether_core::PublicKey;
 
 use crate::proto::{
-    book::Taken,
     entry::{Draft, DraftError},
-    feed::Evidence,
+    feed::{Evidence, Placed},
     id::{EntryId, FeedId, Position},
+    rows::Changes,
     sync::Message,
     time::Wall,
 };
@@ -81,7 +81,7 @@ pub enum Output {
         /// Which changes, counted from 1.
         generation: u64,
         /// Rows that are put, and those that are deleted.
-        changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        changes: Changes,
         /// The last of the replica's own entries among them: it goes to the log of own tips too.
         own: Option<EntryId>,
     },
@@ -168,10 +168,10 @@ pub enum WriteError {
 }
 
 /// What became of an entry that was offered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Intake {
     /// It was taken in now.
-    Taken(Taken),
+    Taken(EntryId, Placed),
     /// It is kept since before.
     Known(Position),
     /// It isn't kept, and that is nobody's fault: its place is another's, its parent or something

@@ -52,9 +52,8 @@ impl<B: Base> Replica<B> {
             None => self.begin(now),
         };
         let cites: Vec<FeedId> = cites.iter().filter(|feed| **feed != own).copied().collect();
-        let tips = |feed: &FeedId| {
-            self.book.known(feed).map_or(0, |known| known.feed().tips().len())
-        };
+        let tips =
+            |feed: &FeedId| self.book.known(feed).map_or(0, |known| known.feed().tips().len());
         let chosen = self.citing.choose(now, &cites, tips);
         for feed in &chosen {
             let tips = self.book.known(feed).map(|known| known.feed().tips()).unwrap_or_default();

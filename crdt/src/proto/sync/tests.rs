@@ -1,5 +1,3 @@
-mod halves;
-
 use aether_core::{Hash, PublicKey};
 use minicbor::bytes::{ByteArray, ByteVec};
 use proptest::prelude::*;
