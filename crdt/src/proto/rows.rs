@@ -8,9 +8,9 @@
 //!
 //! 1. **Reads see writes.** What [`get`](Base::get) and [`scan`](Base::scan) say is what was put
 //!    and deleted before, whether it is durable yet or not.
-//! 2. **Durable together.** All that one step writes, be it an entry that is applied or a collection
-//!    that is rebuilt, becomes durable at once or not at all, and steps become durable in their
-//!    order. Nothing that hangs on it is acknowledged before.
+//! 2. **Durable together.** All that one step writes, be it an entry that is applied or a
+//!    collection that is rebuilt, becomes durable at once or not at all, and steps become durable
+//!    in their order. Nothing that hangs on it is acknowledged before.
 //! 3. **Order.** Rows ascend by the bytes of their keys, a prefix before what it begins.
 //! 4. **Names.** The first byte of a key says whose row it is, so all may lie in one store:
 //!
@@ -19,8 +19,14 @@
 //! | 0 | nobody's |
 //! | 1, 2 | [maps, sets, counters and registers](crate::proto::map): alive values, absent dots |
 //! | 3 and above | the replica's: its entries, feeds and positions |
+//!
+//! An [`Overlay`] makes rows of a base and of what isn't durable yet.
+
+mod overlay;
 
 use std::{collections::BTreeMap, convert::Infallible, error::Error, ops::Bound};
+
+pub use self::overlay::{Changes, Overlay};
 
 /// Rows that are read, written or not.
 pub trait Base {
@@ -121,3 +127,6 @@ impl Rows for BTreeMap<Vec<u8>, Vec<u8>> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
