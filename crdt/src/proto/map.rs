@@ -43,6 +43,11 @@
 //! An operation that can't be decoded or isn't of its collection's kind has no effect, anywhere; it
 //! makes no entry invalid.
 //!
+//! # Writing
+//!
+//! A user's [`Edit`]s become operations by [`draft`], which looks up what they remove, keeps the
+//! limits of an entry, and says which feeds the entry has to cite.
+//!
 //! # Rows
 //!
 //! | bytes | alive value | absent dot |
@@ -67,7 +72,7 @@
 //! use std::{collections::BTreeMap, convert::Infallible};
 //! use aether_core::SecretKey;
 //! use aether_crdt::proto::entry::{Authority, Collection, Draft, Kind, Place};
-//! use aether_crdt::proto::map::{self, Batch, Change, Feeds, Keys, Op};
+//! use aether_crdt::proto::map::{self, Action, Batch, Edit, Feeds, Keys};
 //! use aether_crdt::proto::{id::{Dot, EntryId, FeedId}, space::{Genesis, Mode}, time::Wall};
 //!
 //! /// One feed, which isn't forked, applied as far as `0`.
@@ -95,15 +100,21 @@
 //! let (guest, now) = (SecretKey::from_bytes([3; 32]), Wall::from_millis(1_800_000_000_000));
 //! let feed = FeedId::begin(guest.public(), now, 1);
 //!
+//! let (mut rows, feeds) = (BTreeMap::new(), One(feed, 1));
 //! let names = Collection::new(Kind::Map, "names");
-//! let mut draft = Draft::new();
+//! let mut edits = Vec::new();
 //! for (key, value) in [("a", "Ada"), ("b", "Blaise"), ("a", "Alonzo")] {
-//!     draft.op(names, Op::new(key, [], Change::Put(value.into()))?.encode())?;
+//!     edits.push(Edit::new(names, key, Action::Put(value.into()))?);
+//! }
+//! let drafted = map::draft(&edits, &feed, &rows, &feeds)?;
+//! assert_eq!((drafted.taken, drafted.ops.len()), (3, 2));
+//!
+//! let mut draft = Draft::new();
+//! for (collection, op) in drafted.ops {
+//!     draft.op(collection, op)?;
 //! }
 //! let place = Place::first(genesis.space_id(), feed, Authority::Genesis);
 //! let entry = draft.sign(&guest, place, now)?;
-//!
-//! let (mut rows, feeds) = (BTreeMap::new(), One(feed, 1));
 //! map::apply(&Batch::whole(&entry), &mut rows, &feeds)?;
 //! let all: Vec<_> = map::scan(&names, Keys::All, &rows, &feeds).collect::<Result<_, _>>()?;
 //! assert_eq!(all.len(), 2);
@@ -115,6 +126,7 @@
 
 mod apply;
 pub mod counter;
+mod edit;
 mod ops;
 mod read;
 mod rows;
@@ -125,6 +137,7 @@ mod tests;
 
 pub use self::{
     apply::{Batch, Placed, Share, apply, dots, rebuild},
+    edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, draft},
     ops::{Change, MAX_KEY, MAX_OVER, MAX_VALUE, Op, OpError},
     read::{Keys, Rule, get, scan},
     rows::{Element, Feeds},

@@ -8,9 +8,9 @@
 //!
 //! 1. **Reads see writes.** What [`get`](Base::get) and [`scan`](Base::scan) say is what was put
 //!    and deleted before, whether it is durable yet or not.
-//! 2. **Durable together.** All that one step writes, be it an entry that is applied or a collection
-//!    that is rebuilt, becomes durable at once or not at all, and steps become durable in their
-//!    order. Nothing that hangs on it is acknowledged before.
+//! 2. **Durable together.** All that one step writes, be it an entry that is applied or a
+//!    collection that is rebuilt, becomes durable at once or not at all, and steps become durable
+//!    in their order. Nothing that hangs on it is acknowledged before.
 //! 3. **Order.** Rows ascend by the bytes of their keys, a prefix before what it begins.
 //! 4. **Names.** The first byte of a key says whose row it is, so all may lie in one store:
 //!

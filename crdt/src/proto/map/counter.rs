@@ -68,6 +68,6 @@ where
     Ok(own.max_by_key(|element| element.entry).and_then(total).unwrap_or(0))
 }
 
-fn total(element: &Element) -> Option<i64> {
+pub(super) fn total(element: &Element) -> Option<i64> {
     Some(i64::from_be_bytes(element.value.as_slice().try_into().ok()?))
 }

@@ -14,6 +14,7 @@ use crate::proto::{
     time::Hybrid,
 };
 
+mod edit;
 mod encoding;
 mod histories;
 mod laws;

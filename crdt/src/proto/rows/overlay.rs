@@ -16,9 +16,9 @@ pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 ///    written to the base, at once or not at all, and generations in their order.
 /// 3. [`settled`](Self::settled) drops what the base now has.
 ///
-/// **Invariant**: what is read is the open changes, over the sealed ones, over the base. It is right
-/// if the base has all that is settled; of what is sealed it may have any part, which is read from
-/// here.
+/// **Invariant**: what is read is the open changes, over the sealed ones, over the base. It is
+/// right if the base has all that is settled; of what is sealed it may have any part, which is read
+/// from here.
 ///
 /// In memory is each row that was changed and isn't settled, twice if it was changed again after it
 /// was sealed. A look-up in it costs two searches beside the base's; a scan, two comparisons a row.
