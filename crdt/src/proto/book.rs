@@ -10,46 +10,29 @@
 //! numbers what it takes in.
 //!
 //! Cost of an entry that continues its feed: the rows of header, payload, order and feed, and one
-//! look-up; others cost what [`Lanes`](super::feed::Lanes) says, with 72 bytes of memory for each
+//! look-up, beside what [`map::apply`] costs; others cost what [`Lanes`](super::feed::Lanes) says, with 72 bytes of memory for each
 //! entry of the feed above the one that comes.
 
+mod catalog;
 mod layout;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-pub use self::walk::{Stored, Walker};
+pub use self::{
+    catalog::{Catalog, Known},
+    walk::{Stored, Walker},
+};
 use super::{
     entry::{Authority, Checked, Collection, Entry, Header, Payload},
     feed::{Evidence, Feed, Kept as _, Node, Nodes, Placed, Tip},
-    id::{EntryId, FeedId, Position},
+    id::{EntryId, FeedId, Position, Tag},
+    map::{self, Feeds as _},
     rows::Rows,
 };
 
-/// What is known of a feed.
-#[derive(Clone, Debug)]
-pub struct Known {
-    id: FeedId,
-    authority: Authority,
-    feed: Feed,
-}
-
-impl Known {
-    /// Its name.
-    pub const fn id(&self) -> FeedId {
-        self.id
-    }
-
-    /// By what its author writes it.
-    pub const fn authority(&self) -> Authority {
-        self.authority
-    }
-
-    /// What is kept of it, by names.
-    pub const fn feed(&self) -> &Feed {
-        &self.feed
-    }
-}
+/// How many entries are named at a time while a collection is rebuilt.
+const CHUNK: usize = 256;
 
 /// What taking an entry in did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +49,7 @@ pub struct Taken {
 #[derive(Clone, Debug)]
 pub struct Book<R> {
     rows: R,
-    feeds: Vec<Known>,
-    index: BTreeMap<FeedId, u32>,
+    catalog: Catalog,
     /// The last position that was given.
     last: Position,
     /// Collections that no longer are what their entries make of them, as some were evicted.
@@ -83,14 +65,13 @@ impl<R: Rows> Book<R> {
     /// # Panics
     /// The rows hold what no book wrote. So do all that read them.
     pub fn open(rows: R) -> Result<Self, R::Error> {
-        let (mut feeds, mut index) = (Vec::new(), BTreeMap::new());
+        let mut catalog = Catalog::default();
         let (first, end) = layout::feeds();
         for row in rows.scan(&first, Some(&end)) {
             let (row, value) = row?;
             let (local, id, authority, feed) = layout::read_feed(&row, &value);
-            assert_eq!(usize::try_from(local), Ok(feeds.len()), "feeds are numbered without gaps");
-            feeds.push(Known { id, authority, feed });
-            index.insert(id, local);
+            let place = catalog.push(Known { id, authority, feed });
+            assert_eq!(place, local, "feeds are numbered without gaps");
         }
         let last = match rows.get(&layout::next())? {
             Some(value) => layout::read_header(&value).0,
@@ -99,7 +80,7 @@ impl<R: Rows> Book<R> {
         let (first, end) = layout::all_stale();
         let stale = rows.scan(&first, Some(&end)).map(|row| Ok(layout::read_stale(&row?.0)));
         let stale = stale.collect::<Result<_, R::Error>>()?;
-        Ok(Self { rows, feeds, index, last, stale })
+        Ok(Self { rows, catalog, last, stale })
     }
 
     /// The rows.
@@ -112,27 +93,24 @@ impl<R: Rows> Book<R> {
         &mut self.rows
     }
 
-    /// All feeds of which something is known, by their local numbers.
-    pub fn feeds(&self) -> &[Known] {
-        &self.feeds
-    }
-
-    /// A feed's local number.
-    pub fn local(&self, feed: &FeedId) -> Option<u32> {
-        self.index.get(feed).copied()
+    /// All feeds of which something is known.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// What is known of a feed.
     pub fn known(&self, feed: &FeedId) -> Option<&Known> {
-        Some(self.at(self.local(feed)?))
+        self.catalog.known(feed)
+    }
+
+    /// A feed's local number.
+    fn local(&self, feed: &FeedId) -> Option<u32> {
+        self.catalog.local(feed)
     }
 
     /// The feed with this local number.
-    ///
-    /// # Panics
-    /// There is none.
-    pub fn at(&self, local: u32) -> &Known {
-        &self.feeds[place(local)]
+    fn at(&self, local: u32) -> &Known {
+        self.catalog.at(local)
     }
 
     /// The last position that was given.
@@ -150,8 +128,22 @@ impl<R: Rows> Book<R> {
         &self.stale
     }
 
-    /// Says that a collection was rebuilt.
-    pub fn rebuilt(&mut self, collection: &Collection) -> Result<(), R::Error> {
+    /// Makes a collection anew of all entries that are kept. Costs a read of them all.
+    pub fn rebuild(&mut self, collection: &Collection) -> Result<(), R::Error> {
+        map::clear(collection, &mut self.rows)?;
+        let mut after = Position::ZERO;
+        loop {
+            let some = self.order(after).take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+            for (_, local, tip) in &some {
+                let entry = self.entry(*local, *tip)?.expect("what has a place is kept");
+                let batch = map::Batch::whole(&entry);
+                map::apply_to(collection, &batch, &mut self.rows, &self.catalog)?;
+            }
+            match some.last() {
+                Some((last, ..)) if some.len() == CHUNK => after = *last,
+                _ => break,
+            }
+        }
         self.stale.remove(collection);
         self.rows.delete(&layout::stale(collection))
     }
@@ -228,7 +220,7 @@ impl<R: Rows> Book<R> {
             _ => node.number,
         };
         let kept = self.nodes(local, node.number, reach)?;
-        let known = &mut self.feeds[place(local)];
+        let known = self.catalog.at_mut(local);
         let before = known.feed.evidence();
         let placed = known.feed.insert(node, &kept);
         let evidence = known.feed.evidence();
@@ -243,6 +235,7 @@ impl<R: Rows> Book<R> {
         }
         if placed.is_new() {
             self.put(local, entry)?;
+            self.apply(local, entry)?;
         }
         if placed.is_new() || is_forked_anew {
             self.write_feed(local)?;
@@ -261,7 +254,7 @@ impl<R: Rows> Book<R> {
         let evidence = Evidence::of(node(first).tip(), node(second).tip());
         let local = self.local(&first.feed()).filter(|_| first.feed() == second.feed());
         let (Some(local), Some(evidence)) = (local, evidence) else { return Ok(false) };
-        let known = &mut self.feeds[place(local)];
+        let known = self.catalog.at_mut(local);
         let before = known.feed.evidence();
         if !known.feed.note(evidence) {
             return Ok(false);
@@ -277,7 +270,7 @@ impl<R: Rows> Book<R> {
         let Some(local) = self.local(&header.feed()) else { return Ok(false) };
         let node = node(header);
         let kept = self.nodes(local, node.number, node.number)?;
-        let known = &mut self.feeds[place(local)];
+        let known = self.catalog.at_mut(local);
         let before = known.feed.evidence();
         if !known.feed.witness(&node, &kept) {
             return Ok(false);
@@ -292,10 +285,7 @@ impl<R: Rows> Book<R> {
         if let Some(local) = self.local(&id) {
             return local;
         }
-        let local = u32::try_from(self.feeds.len()).expect("feeds are few");
-        self.feeds.push(Known { id, authority, feed: Feed::default() });
-        self.index.insert(id, local);
-        local
+        self.catalog.push(Known { id, authority, feed: Feed::default() })
     }
 
     fn put(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
@@ -311,16 +301,32 @@ impl<R: Rows> Book<R> {
         self.rows.put(layout::next().to_vec(), layout::header_value(self.last, &[]))
     }
 
+    /// Changes collections as an entry says that was put.
+    fn apply(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
+        let (id, batch) = (entry.header().id(), map::Batch::whole(entry));
+        let level = self.nodes(local, id.number, id.number)?;
+        let twins = level.iter().filter(|node| Tag::of(&node.hash) == id.tag()).count();
+        if twins < 2 {
+            return map::apply(&batch, &mut self.rows, &self.catalog);
+        }
+        batch.collections().iter().try_for_each(|collection| self.make_stale(collection))
+    }
+
+    fn make_stale(&mut self, collection: &Collection) -> Result<(), R::Error> {
+        if self.stale.insert(*collection) {
+            self.rows.put(layout::stale(collection), Vec::new())?;
+        }
+        Ok(())
+    }
+
     fn drop_entry(&mut self, local: u32, tip: Tip) -> Result<(), R::Error> {
         let row = layout::header(local, tip);
         if let Some(value) = self.rows.get(&row)? {
             self.rows.delete(&layout::order(layout::read_header(&value).0))?;
         }
         if let Some(entry) = self.entry(local, tip)? {
-            for (collection, _) in entry.payload().ops() {
-                if self.stale.insert(*collection) {
-                    self.rows.put(layout::stale(collection), Vec::new())?;
-                }
+            for collection in map::Batch::whole(&entry).collections() {
+                self.make_stale(&collection)?;
             }
         }
         self.rows.delete(&row)?;
@@ -361,7 +367,7 @@ impl<R: Rows> Book<R> {
     }
 
     fn write_feed(&mut self, local: u32) -> Result<(), R::Error> {
-        let Known { id, authority, feed } = &self.feeds[place(local)];
+        let Known { id, authority, feed } = self.catalog.at(local);
         let value = layout::write_feed(id, *authority, feed);
         self.rows.put(layout::feed(local), value)
     }
@@ -373,10 +379,6 @@ impl<R: Rows> Book<R> {
             .scan(&layout::headers_from(local, from), Some(&layout::headers_end(local, to)));
         rows.map(|row| Ok(node(&*restore(layout::read_header(&row?.1).1)))).collect()
     }
-}
-
-fn place(local: u32) -> usize {
-    usize::try_from(local).expect("usize has 32 bits or more")
 }
 
 fn restore(bytes: &[u8]) -> Checked<Header> {

@@ -36,7 +36,7 @@
 //!   which the dot's value is dead when it comes. The dot's entry then takes those rows away.
 //!
 //! So after each entry the values in rows are those of the definition. When an entry *stops*
-//! counting, the collections that it changed are [rebuilt](rebuild) from those that count: a value
+//! counting, the collections that it changed are made anew ([`clear`]) from those that count: a value
 //! that it removed may be alive again, and which it was isn't kept. A row of an absent dot is all
 //! there is beside alive values, and only citations that are excused, or lies, leave one for long.
 //!
@@ -69,30 +69,12 @@
 //! # Example
 //!
 //! ```
-//! use std::{collections::BTreeMap, convert::Infallible};
+//! use std::collections::BTreeMap;
 //! use aether_core::SecretKey;
+//! use aether_crdt::proto::book::Book;
 //! use aether_crdt::proto::entry::{Authority, Collection, Draft, Kind, Place};
-//! use aether_crdt::proto::map::{self, Action, Batch, Edit, Feeds, Keys};
-//! use aether_crdt::proto::{id::{Dot, EntryId, FeedId}, space::{Genesis, Mode}, time::Wall};
-//!
-//! /// One feed, which isn't forked, applied as far as `0`.
-//! struct One(FeedId, u64);
-//!
-//! impl Feeds for One {
-//!     type Error = Infallible;
-//!     fn local(&self, feed: &FeedId) -> Option<u32> {
-//!         (*feed == self.0).then_some(0)
-//!     }
-//!     fn feed(&self, _: u32) -> FeedId {
-//!         self.0
-//!     }
-//!     fn awaits(&self, dot: &Dot, _: &EntryId) -> Result<bool, Infallible> {
-//!         Ok(dot.feed != self.0 || dot.number > self.1)
-//!     }
-//!     fn precedes(&self, earlier: &EntryId, later: &EntryId) -> Result<bool, Infallible> {
-//!         Ok(earlier.number <= later.number)
-//!     }
-//! }
+//! use aether_crdt::proto::map::{self, Action, Edit, Keys};
+//! use aether_crdt::proto::{id::FeedId, space::{Genesis, Mode}, time::Wall};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let author = SecretKey::from_bytes([2; 32]);
@@ -100,13 +82,13 @@
 //! let (guest, now) = (SecretKey::from_bytes([3; 32]), Wall::from_millis(1_800_000_000_000));
 //! let feed = FeedId::begin(guest.public(), now, 1);
 //!
-//! let (mut rows, feeds) = (BTreeMap::new(), One(feed, 1));
+//! let mut book = Book::open(BTreeMap::new())?;
 //! let names = Collection::new(Kind::Map, "names");
 //! let mut edits = Vec::new();
 //! for (key, value) in [("a", "Ada"), ("b", "Blaise"), ("a", "Alonzo")] {
 //!     edits.push(Edit::new(names, key, Action::Put(value.into()))?);
 //! }
-//! let drafted = map::draft(&edits, &feed, &rows, &feeds)?;
+//! let drafted = map::draft(&edits, &feed, book.rows(), book.catalog())?;
 //! assert_eq!((drafted.taken, drafted.ops.len()), (3, 2));
 //!
 //! let mut draft = Draft::new();
@@ -115,8 +97,9 @@
 //! }
 //! let place = Place::first(genesis.space_id(), feed, Authority::Genesis);
 //! let entry = draft.sign(&guest, place, now)?;
-//! map::apply(&Batch::whole(&entry), &mut rows, &feeds)?;
-//! let all: Vec<_> = map::scan(&names, Keys::All, &rows, &feeds).collect::<Result<_, _>>()?;
+//! book.take(&entry, Authority::Genesis)?;
+//! let all = map::scan(&names, Keys::All, book.rows(), book.catalog());
+//! let all = all.collect::<Result<Vec<_>, _>>()?;
 //! assert_eq!(all.len(), 2);
 //! assert_eq!(all[0].0, b"a");
 //! assert_eq!(all[0].1[0].value, b"Alonzo");
@@ -136,10 +119,10 @@ mod state;
 mod tests;
 
 pub use self::{
-    apply::{Batch, Placed, Share, apply, dots, rebuild},
+    apply::{Batch, Placed, Share, apply, apply_to, clear, dots},
     edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, draft},
     ops::{Change, MAX_KEY, MAX_OVER, MAX_VALUE, Op, OpError},
     read::{Keys, Rule, get, scan},
-    rows::{Element, Feeds},
+    rows::{Applied, Element, Feeds},
     state::state_hash,
 };

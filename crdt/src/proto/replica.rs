@@ -24,7 +24,10 @@
 //!    later: entries would only follow that hang in the air.
 //! 7. **A peer's lanes.** Of one feed a peer may replace a branch 16 times a minute. An honest peer
 //!    keeps two branches of any feed, and needs two.
-//! 8. **A disk that fails** ends all of it: nothing is taken in, written or acknowledged until the
+//! 8. **Rebuilding.** Collections that an evicted entry had changed are made anew of those that
+//!    are kept: at most every ten seconds, and up to ten minutes apart while that goes on. Till then
+//!    they show what they showed. Two-way forks, which accidents make, evict nothing.
+//! 9. **A disk that fails** ends all of it: nothing is taken in, written or acknowledged until the
 //!    replica is opened anew.
 //!
 //! The invariants: two replicas whose digests are equal keep the same entries. What was said to be
@@ -67,13 +70,17 @@ use super::{
     time::Wall,
 };
 
+/// The shortest time from one rebuilding of collections to the next, and the longest.
+const CALM: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// What is told once a generation of changes is synced.
 #[derive(Clone, Debug, Default)]
 struct Batch {
     generation: u64,
     position: Position,
     held: Vec<(EntryId, Position)>,
-    written: Vec<(u64, EntryId)>,
+    written: Vec<(u64, Option<EntryId>)>,
     acks: Vec<(PublicKey, u64)>,
     /// Feeds that changed, and those whose evidence did.
     feeds: BTreeSet<FeedId>,
@@ -119,6 +126,8 @@ pub struct Replica<B: Base> {
     unsynced: VecDeque<Batch>,
     /// Whether this input brought what others wrote.
     foreign: bool,
+    /// When collections were made anew, and how long at least until they are again.
+    rebuilt: (Time, Duration),
     failed: bool,
     outputs: VecDeque<Output>,
 }
@@ -147,7 +156,11 @@ impl<B: Base> Replica<B> {
             known && id.feed.author == key.public()
         };
         let own = own.filter(goes_on).map(|id| id.feed);
-        let rows = book.feeds().iter().map(|known| (known.id(), Row::of(known.id(), known.feed())));
+        let rows = book
+            .catalog()
+            .feeds()
+            .iter()
+            .map(|known| (known.id(), Row::of(known.id(), known.feed())));
         let rows: BTreeMap<FeedId, Row> = rows.collect();
         Ok(Self {
             space: genesis.space_id(),
@@ -160,6 +173,7 @@ impl<B: Base> Replica<B> {
             batch: Batch::default(),
             unsynced: VecDeque::new(),
             foreign: false,
+            rebuilt: (Time::ZERO, Duration::ZERO),
             failed: false,
             outputs: VecDeque::new(),
             config,
@@ -229,6 +243,27 @@ impl<B: Base> Replica<B> {
         Duration::from_micros(self.rng.next_u64() % micros)
     }
 
+    /// Makes collections anew of which entries were evicted. A liar brings that about, so it is done
+    /// at most every ten seconds, and less often if it doesn't end.
+    fn rebuild(&mut self, now: Time) -> Result<(), B::Error> {
+        if self.rebuild_due().is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        for collection in self.book.stale().clone() {
+            self.book.rebuild(&collection)?;
+        }
+        let (last, gap) = self.rebuilt;
+        let is_calm = now.since(last) >= gap * 4;
+        let gap = if is_calm { CALM } else { (gap * 2).min(LONGEST) };
+        self.rebuilt = (now, gap);
+        Ok(())
+    }
+
+    fn rebuild_due(&self) -> Option<Time> {
+        let (last, gap) = self.rebuilt;
+        (!self.book.stale().is_empty()).then_some(last + gap)
+    }
+
     fn fail(&mut self) {
         self.failed = true;
         self.batch = Batch::default();
@@ -247,11 +282,14 @@ impl<B: Base> Replica<B> {
         let (generation, changes) = self.book.rows_mut().seal();
         if changes.is_empty() {
             // There is nothing to wait for but what was changed before.
-            let acks = mem::take(&mut self.batch.acks);
-            if let Some(last) = self.unsynced.back_mut() {
-                last.acks.extend(acks);
+            let Batch { acks, written, .. } = mem::take(&mut self.batch);
+            match self.unsynced.back_mut() {
+                Some(last) => {
+                    last.acks.extend(acks);
+                    last.written.extend(written);
+                }
+                None => self.written(written),
             }
-            self.batch = Batch::default();
             return;
         }
         let mut batch = mem::take(&mut self.batch);
@@ -260,6 +298,11 @@ impl<B: Base> Replica<B> {
         batch.rows = known.map(|known| Row::of(known.id(), known.feed())).collect();
         self.outputs.push_back(Output::Persist { generation, changes, own: batch.own });
         self.unsynced.push_back(batch);
+    }
+
+    fn written(&mut self, written: Vec<(u64, Option<EntryId>)>) {
+        let written = written.into_iter();
+        self.outputs.extend(written.map(|(token, id)| Output::Written { token, id }));
     }
 
     fn persisted(&mut self, now: Time, generation: u64) -> Result<(), B::Error> {
@@ -272,8 +315,7 @@ impl<B: Base> Replica<B> {
             self.rows.extend(batch.rows.into_iter().map(|row| (row.feed(), row)));
             let held = batch.held.into_iter();
             self.outputs.extend(held.map(|(id, position)| Output::Held { id, position }));
-            let written = batch.written.into_iter();
-            self.outputs.extend(written.map(|(token, id)| Output::Written { token, id }));
+            self.written(batch.written);
             acks.extend(batch.acks);
             forked.extend(batch.forked);
         }
@@ -317,9 +359,11 @@ impl<B: Base> Replica<B> {
                 }
             },
             Input::Write { token, draft, cites } => self.write(now, token, draft, &cites)?,
+            Input::Edit { token, edits } => self.edit(now, token, &edits)?,
             Input::Persisted { generation } => self.persisted(now, generation)?,
             Input::Failed => self.fail(),
             Input::Timeout => {
+                self.rebuild(now)?;
                 for peer in self.sessions.keys().copied().collect::<Vec<_>>() {
                     self.tick(now, peer);
                 }
@@ -335,7 +379,9 @@ impl<B: Base> Protocol for Replica<B> {
 
     fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Write { token, .. } if self.failed => self.refuse(token, WriteError::Failed),
+            Input::Write { token, .. } | Input::Edit { token, .. } if self.failed => {
+                self.refuse(token, WriteError::Failed)
+            }
             Input::Wall(_) | Input::Failed => drop(self.input(now, input)),
             _ if self.failed => {}
             _ => match self.input(now, input) {
@@ -353,6 +399,6 @@ impl<B: Base> Protocol for Replica<B> {
         if self.failed {
             return None;
         }
-        self.sessions.values().map(Session::deadline).min()
+        self.sessions.values().map(Session::deadline).chain(self.rebuild_due()).min()
     }
 }

@@ -31,7 +31,7 @@ pub use self::overlay::{Changes, Overlay};
 /// Rows that are read, written or not.
 pub trait Base {
     /// Why a read or a write failed. What was written since the last durable state is then void.
-    type Error: Error;
+    type Error: Error + 'static;
 
     /// The value of a key.
     ///

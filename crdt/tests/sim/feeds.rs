@@ -15,15 +15,19 @@ use aether_core::{
     wire::{Reader, Writer},
 };
 use aether_crdt::proto::{
+    book::Book,
     entry::{Collection, Draft, Kind},
     feed::Evidence,
     id::{EntryId, FeedId, Position},
+    map::{self, Action, Edit},
     replica::{Config, Fault, Replica},
     space::{Genesis, Mode},
     sync::{Message, digest},
     time::Wall,
 };
-use aether_sim::{At, Boot, Effects, Limits, Mixed, NodeId, Run, Runner, Scenario, Subject, World};
+use aether_sim::{
+    At, Boot, Draw, Effects, Limits, Mixed, NodeId, Run, Runner, Scenario, Subject, World,
+};
 
 use self::{
     host::{Host, Input, OWN, Output, Packet, Rows, What},
@@ -37,6 +41,8 @@ const BEGIN: u64 = 1_800_000_000_000;
 enum Command {
     /// A user writes an entry of so many bytes.
     Write(usize),
+    /// A user changes collections.
+    Edit(Vec<Edit>),
 }
 
 #[derive(Debug)]
@@ -118,7 +124,11 @@ impl Subject for Guests {
         Input::Timeout
     }
 
-    fn command(&self, at: At, Command::Write(bytes): Command) -> Input {
+    fn command(&self, at: At, command: Command) -> Input {
+        let bytes = match command {
+            Command::Write(bytes) => bytes,
+            Command::Edit(edits) => return Input::Edit(edits),
+        };
         let mut draft = Draft::new();
         let op = vec![u8::try_from(at.node.0).expect("few nodes"); bytes];
         draft.op(Collection::new(Kind::Document, "notes"), op).expect("there is room");
@@ -144,7 +154,8 @@ impl Subject for Guests {
                 effects.sync();
                 effects.input(Input::Persisted(generation));
             }
-            Output::Written(id) => effects.observe(Event::Written(id)),
+            Output::Written(Some(id)) => effects.observe(Event::Written(id)),
+            Output::Written(None) => effects.sometimes("nothing to write"),
             Output::Refused(_) => effects.sometimes("write refused"),
             Output::Forked(feed, evidence) => effects.observe(Event::Forked(feed, evidence)),
             Output::Outrun(_) => effects.observe(Event::Outrun),
@@ -228,7 +239,7 @@ fn entries(host: &Host) -> BTreeSet<EntryId> {
     let book = host.replica.book();
     let all = book.order(Position::ZERO).map(|row| {
         let Ok((_, local, tip)) = row;
-        EntryId { feed: book.at(local).id(), number: tip.number, hash: tip.hash }
+        EntryId { feed: book.catalog().at(local).id(), number: tip.number, hash: tip.hash }
     });
     all.collect()
 }
@@ -238,15 +249,66 @@ fn draw_writes(world: &mut World<Guests>, guests: &Guests, until: Time) {
     for _ in 0..count {
         let at = Time::from_micros(world.draw().number(0..=until.as_micros()));
         let node = NodeId(world.draw().below(guests.keys.len()));
-        let bytes = 1 + world.draw().below(2000);
-        world.command_at(at, node, Command::Write(bytes));
+        let command = if world.draw().chance(0.3) {
+            Command::Write(1 + world.draw().below(2000))
+        } else {
+            let edits = 1 + world.draw().below(8);
+            Command::Edit((0..edits).map(|_| draw_edit(world.draw())).collect())
+        };
+        world.command_at(at, node, command);
     }
+}
+
+/// Few keys, so that writers meet.
+fn draw_edit(draw: &mut Draw) -> Edit {
+    let key = vec![b'a' + u8::try_from(draw.below(6)).expect("a letter")];
+    let value = draw.number(0..=u64::MAX).to_be_bytes().to_vec();
+    let (kind, key, action) = match draw.below(8) {
+        0 | 1 => (Kind::Map, key, Action::Put(value)),
+        2 => (Kind::Map, key, Action::Remove),
+        3 => (Kind::Set, key, Action::Put(Vec::new())),
+        4 => (Kind::Set, key, Action::Remove),
+        5 => (Kind::Counter, key, Action::Add(i64::from(value[0]) - 100)),
+        6 => (Kind::Counter, key, Action::Reset),
+        _ => (Kind::Register, Vec::new(), Action::Put(value)),
+    };
+    Edit::new(Collection::new(kind, "all"), key, action).expect("within the limits")
 }
 
 fn all_agree(world: &World<Guests>, guests: &Guests) -> bool {
     let mut all = guests.honest(world).map(|host| &host.replica);
     let Some(first) = all.next() else { return true };
-    all.all(|other| other.rows() == first.rows())
+    all.all(|other| other.rows() == first.rows() && other.book().stale().is_empty())
+}
+
+/// What a replica's collections show.
+fn state(host: &Host) -> Hash {
+    let book = host.replica.book();
+    let Ok(hash) = map::state_hash(book.rows(), book.catalog());
+    hash
+}
+
+/// Collections are a function of which entries are kept: the same on all, and the same as on one
+/// that takes them in one after the other.
+fn check_state(world: &World<Guests>, guests: &Guests) {
+    let states: BTreeSet<Hash> = guests.honest(world).map(state).collect();
+    assert_eq!(states.len(), 1, "replicas with the same entries show different collections");
+    for host in guests.honest(world) {
+        let Ok(mut fresh) = Book::open(Rows::new());
+        let book = host.replica.book();
+        for row in book.order(Position::ZERO) {
+            let Ok((_, local, tip)) = row;
+            let Ok(entry) = book.entry(local, tip);
+            let entry = entry.expect("what has a place is kept");
+            let Ok(taken) = fresh.take(&entry, book.catalog().at(local).authority());
+            assert!(taken.placed.is_kept(), "{:?} is {:?}", entry.header().id(), taken.placed);
+        }
+        for collection in fresh.stale().clone() {
+            let Ok(()) = fresh.rebuild(&collection);
+        }
+        let Ok(hash) = map::state_hash(fresh.rows(), fresh.catalog());
+        assert!(states.contains(&hash), "a fresh replica shows other collections");
+    }
 }
 
 fn check_written(world: &World<Guests>, guests: &Guests) {
@@ -255,7 +317,7 @@ fn check_written(world: &World<Guests>, guests: &Guests) {
         assert!(held.iter().all(|held| held.contains(id)), "{node} wrote {id:?}, which is lost");
     }
     for host in guests.honest(world) {
-        for known in host.replica.book().feeds() {
+        for known in host.replica.book().catalog().feeds() {
             // A liar's forks are known to all: that is part of the rows, and so of the digest.
             if known.feed().tips().len() > 1 {
                 world.sometimes("both lanes of a fork kept");
@@ -282,6 +344,7 @@ fn what_was_written_is_held_by_all() {
             all_agree(world, &guests)
         });
         check_written(&world, &guests);
+        check_state(&world, &guests);
         world.finish()
     });
 }
@@ -307,6 +370,7 @@ fn honest_replicas_agree_though_a_writer_forks_and_lies() {
             all_agree(world, &guests)
         });
         check_written(&world, &guests);
+        check_state(&world, &guests);
         world.finish()
     });
 }

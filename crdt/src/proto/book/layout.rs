@@ -20,7 +20,7 @@ use aether_core::{
 use crate::proto::{
     entry::{Authority, Collection, Kind},
     feed::{Chains, Evidence, Feed, Lane, Lanes, Shape, Tip},
-    id::{EntryId, FeedId, Position},
+    id::{EntryId, FeedId, Position, Tag},
 };
 
 const HEADERS: u8 = 3;
@@ -56,6 +56,11 @@ pub(super) fn headers_from(local: u32, number: u64) -> Vec<u8> {
     let mut writer = Writer::with_capacity(13);
     writer.u8(HEADERS).u32(local).u64(number);
     writer.finish()
+}
+
+/// Where the headers begin that have this number and tag, and no others.
+pub(super) fn headers_of(local: u32, number: u64, tag: Tag) -> Vec<u8> {
+    [&headers_from(local, number)[..], tag.as_bytes()].concat()
 }
 
 /// Where the headers of a feed end that begin at [`headers_from`].

@@ -1,6 +1,6 @@
 //! Walking up a feed, entry by entry, to give it to somebody.
 
-use super::{Book, layout, place};
+use super::{Book, layout};
 use crate::proto::{
     feed::{Shape, Tip},
     id::{EntryId, FeedId, Position},
@@ -74,8 +74,7 @@ impl<R: Rows> Book<R> {
         let Some(value) = self.rows.get(&layout::header(local, behind))? else { return Ok(None) };
         let payload = self.rows.get(&layout::payload(local, behind))?.unwrap_or_default();
         let (position, header) = layout::read_header(&value);
-        let id =
-            EntryId { feed: self.feeds[place(local)].id, number: behind.number, hash: behind.hash };
+        let id = EntryId { feed: self.at(local).id, number: behind.number, hash: behind.hash };
         Ok(Some(Stored { position, id, header: header.to_vec(), payload }))
     }
 

@@ -9,7 +9,7 @@ use crate::proto::{
 
 use super::{
     ops::{Change, Op},
-    rows::{self, Element, Feeds},
+    rows::{self, Applied, Element},
 };
 
 /// How many rows are deleted at a time: what a rebuild keeps in memory.
@@ -121,7 +121,7 @@ impl<'a> Batch<'a> {
 pub fn apply<R, F>(batch: &Batch<'_>, rows: &mut R, feeds: &F) -> Result<(), R::Error>
 where
     R: Rows,
-    F: Feeds<Error = R::Error>,
+    F: Applied<R>,
 {
     for group in batch.ops.chunk_by(|one, next| one.collection == next.collection) {
         apply_group(batch, group, rows, feeds)?;
@@ -129,39 +129,39 @@ where
     Ok(())
 }
 
-/// Makes a collection what the entries make of it: deletes its rows and applies of each entry what
-/// it says of the collection. The entries are all that count, ascending by the order in which they
-/// are applied. What others would add to the collection is left out.
+/// Deletes all rows of a collection: the first step to make it anew of the entries that count. Then
+/// [`apply_to`] each of them, in the order in which they are applied.
 ///
-/// Costs the collection's rows, and what [`apply`] costs for each entry.
+/// Costs the collection's rows; in memory are 256 keys.
 ///
 /// # Errors
-/// Of the store, or the first of the entries'. The rows are then a part of the collection.
+/// Of the store.
+pub fn clear<R: Rows>(collection: &Collection, rows: &mut R) -> Result<(), R::Error> {
+    delete_all(rows, &rows::elements_of(collection))?;
+    delete_all(rows, &rows::absent_of(collection))
+}
+
+/// Applies what an entry says of one collection, as [`apply`] does of all.
+///
+/// # Errors
+/// As [`apply`].
 ///
 /// # Panics
 /// As [`apply`].
-pub fn rebuild<'a, R, F>(
+pub fn apply_to<R, F>(
     collection: &Collection,
-    entries: impl IntoIterator<Item = Result<Batch<'a>, R::Error>>,
+    batch: &Batch<'_>,
     rows: &mut R,
     feeds: &F,
 ) -> Result<(), R::Error>
 where
     R: Rows,
-    F: Feeds<Error = R::Error>,
+    F: Applied<R>,
 {
-    delete_all(rows, &rows::elements_of(collection))?;
-    delete_all(rows, &rows::absent_of(collection))?;
-    for batch in entries {
-        let batch = batch?;
-        let first = batch.ops.partition_point(|op| op.collection < *collection);
-        let group = batch.ops[first..].iter().take_while(|op| op.collection == *collection);
-        let group: Vec<Placed<'_>> = group.copied().collect();
-        if !group.is_empty() {
-            apply_group(&batch, &group, rows, feeds)?;
-        }
-    }
-    Ok(())
+    let first = batch.ops.partition_point(|op| op.collection < *collection);
+    let group = batch.ops[first..].iter().take_while(|op| op.collection == *collection);
+    let group: Vec<Placed<'_>> = group.copied().collect();
+    apply_group(batch, &group, rows, feeds)
 }
 
 /// Applies operations of one collection. What [`apply`] says of twins makes the two loops over
@@ -175,7 +175,7 @@ fn apply_group<R, F>(
 ) -> Result<(), R::Error>
 where
     R: Rows,
-    F: Feeds<Error = R::Error>,
+    F: Applied<R>,
 {
     let Some(Placed { collection, .. }) = group.first() else { return Ok(()) };
     let entry = &batch.entry;
@@ -200,7 +200,7 @@ where
             rows.put(rows::element(collection, op.key(), local, entry, placed.index), value)?;
         }
     }
-    if doomed && !feeds.awaits(&entry.dot(0), entry)? {
+    if doomed && !feeds.awaits(rows, &entry.dot(0), entry)? {
         delete_all(rows, &named)?;
     }
     Ok(())
@@ -218,7 +218,7 @@ fn remove_named<R, F>(
 ) -> Result<bool, R::Error>
 where
     R: Rows,
-    F: Feeds<Error = R::Error>,
+    F: Applied<R>,
 {
     let mut own = false;
     for dots in op.over().chunk_by(|one, next| one.feed == next.feed) {
@@ -233,7 +233,7 @@ where
                 rows.delete(row)?;
             }
             let itself = (dot.feed, dot.number, dot.tag) == (entry.feed, entry.number, entry.tag());
-            if itself || feeds.awaits(dot, entry)? {
+            if itself || feeds.awaits(rows, dot, entry)? {
                 rows.put(rows::absent(collection, op.key(), dot), Vec::new())?;
             }
             own |= itself;
@@ -253,10 +253,10 @@ fn remove_own<R, F>(
 ) -> Result<(), R::Error>
 where
     R: Rows,
-    F: Feeds<Error = R::Error>,
+    F: Applied<R>,
 {
     for (row, element) in of_feed(collection, key, local, rows, feeds)? {
-        if feeds.precedes(&element.entry, entry)? {
+        if feeds.precedes(rows, &element.entry, entry)? {
             rows.delete(&row)?;
         }
     }
@@ -273,7 +273,7 @@ fn of_feed<R, F>(
 ) -> Result<Vec<(Vec<u8>, Element)>, R::Error>
 where
     R: Rows,
-    F: Feeds<Error = R::Error>,
+    F: Applied<R>,
 {
     let found = starting(rows, &rows::feed_of(collection, key, local));
     found

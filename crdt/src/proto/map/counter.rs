@@ -34,7 +34,7 @@ pub fn value<R, F>(
 ) -> Result<i128, R::Error>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     Ok(sum(&read::get(collection, key, rows, feeds)?))
 }
@@ -61,7 +61,7 @@ pub fn own<R, F>(
 ) -> Result<i64, R::Error>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     let all = read::get(collection, key, rows, feeds)?;
     let own = all.iter().filter(|element| element.entry.feed == *feed);

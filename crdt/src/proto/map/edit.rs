@@ -171,7 +171,7 @@ pub fn draft<R, F>(
 ) -> Result<Drafted, WriteError<R::Error>>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     draft_within(&ENTRY, edits, own, rows, feeds)
 }
@@ -212,7 +212,7 @@ pub(super) fn draft_within<R, F>(
 ) -> Result<Drafted, WriteError<R::Error>>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     let mut plan = Plan::default();
     for (at, edit) in edits.iter().enumerate() {

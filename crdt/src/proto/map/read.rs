@@ -79,7 +79,7 @@ pub fn get<R, F>(
 ) -> Result<Vec<Element>, R::Error>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     let found = starting(rows, &rows::key_of(collection, key));
     let elements = found.map(|row| {
@@ -99,7 +99,7 @@ pub fn scan<'a, R, F>(
 ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<Element>), R::Error>> + use<'a, R, F>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     let (from, below) = match keys {
         Keys::All => {

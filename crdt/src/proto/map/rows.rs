@@ -1,7 +1,5 @@
 //! How the rows of collections are laid out, and what is known beside them.
 
-use std::error::Error;
-
 use aether_core::{
     Domain, Hash,
     wire::{Reader, WireError, Writer},
@@ -10,22 +8,15 @@ use aether_core::{
 use crate::proto::{
     entry::{Collection, Kind},
     id::{Dot, EntryId, FeedId, Tag},
+    rows::Base,
     time::Hybrid,
 };
 
 const ABSENT: Domain = Domain::new("aether 2026-11 absent key v1");
 
-/// What is known of feeds and of the entries that are applied: the half of the state that isn't in
-/// the rows.
-///
-/// An entry's *name* is its feed, number and tag, as dots have it. Only a liar has two entries of
-/// one name.
+/// The numbers that stand for feeds in rows.
 pub trait Feeds {
-    /// Why a look-up failed.
-    type Error: Error;
-
-    /// A number for a feed of which something is applied, which stands for it in rows: always the
-    /// same, and no other feed's.
+    /// A number for a feed of which something is applied: always the same, and no other feed's.
     fn local(&self, feed: &FeedId) -> Option<u32>;
 
     /// The feed of such a number.
@@ -33,7 +24,13 @@ pub trait Feeds {
     /// # Panics
     /// The number was never given.
     fn feed(&self, local: u32) -> FeedId;
+}
 
+/// What is known of the entries that are applied to rows, beside the rows of collections.
+///
+/// An entry's *name* is its feed, number and tag, as dots have it. Only a liar has two entries of
+/// one name.
+pub trait Applied<R: Base>: Feeds {
     /// Whether an entry of the name that `dot` has may be applied after `at`. It may not if
     ///
     /// - one was applied before `at`, or is `at`, and none that is known has its turn later; or
@@ -41,11 +38,17 @@ pub trait Feeds {
     ///
     /// "Before" and "later" are by the order in which entries are applied, also while a collection
     /// is rebuilt. To say `true` of one that will never come costs a row and nothing else.
-    fn awaits(&self, dot: &Dot, at: &EntryId) -> Result<bool, Self::Error>;
+    ///
+    /// # Errors
+    /// Of the rows.
+    fn awaits(&self, rows: &R, dot: &Dot, at: &EntryId) -> Result<bool, R::Error>;
 
     /// Whether an entry that is applied is another of the same feed, or an ancestor of it. Unless
     /// the feed is forked, that is so if its number is not larger.
-    fn precedes(&self, earlier: &EntryId, later: &EntryId) -> Result<bool, Self::Error>;
+    ///
+    /// # Errors
+    /// Of the rows.
+    fn precedes(&self, rows: &R, earlier: &EntryId, later: &EntryId) -> Result<bool, R::Error>;
 }
 
 /// The first byte of a row of an element.

@@ -33,7 +33,7 @@ const VALUE: Domain = Domain::new("aether 2026-11 crdt value v1");
 pub fn state_hash<R, F>(rows: &R, feeds: &F) -> Result<Hash, R::Error>
 where
     R: Base,
-    F: Feeds<Error = R::Error>,
+    F: Feeds,
 {
     let mut hasher = STATE.hasher();
     let mut same: Vec<Read> = Vec::new();

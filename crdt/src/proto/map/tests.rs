@@ -64,8 +64,6 @@ impl Known {
 }
 
 impl Feeds for Known {
-    type Error = Infallible;
-
     fn local(&self, feed: &FeedId) -> Option<u32> {
         let at = self.feeds.iter().position(|other| other == feed)?;
         Some(u32::try_from(at).unwrap() ^ self.salt)
@@ -74,8 +72,10 @@ impl Feeds for Known {
     fn feed(&self, local: u32) -> FeedId {
         self.feeds[usize::try_from(local ^ self.salt).unwrap()]
     }
+}
 
-    fn awaits(&self, dot: &Dot, at: &EntryId) -> Result<bool, Infallible> {
+impl<R: Base<Error = Infallible>> Applied<R> for Known {
+    fn awaits(&self, _: &R, dot: &Dot, at: &EntryId) -> Result<bool, Infallible> {
         self.asked.set(self.asked.get() + 1);
         let now = self.position(at);
         let named = |id: &EntryId| id.dot(dot.index) == *dot;
@@ -86,7 +86,7 @@ impl Feeds for Known {
         }
     }
 
-    fn precedes(&self, earlier: &EntryId, later: &EntryId) -> Result<bool, Infallible> {
+    fn precedes(&self, _: &R, earlier: &EntryId, later: &EntryId) -> Result<bool, Infallible> {
         self.asked.set(self.asked.get() + 1);
         let mut at = Some(*later);
         while let Some(id) = at {
@@ -129,8 +129,10 @@ impl Replica {
     }
 
     fn rebuild(&mut self, collection: &Collection) {
-        let order = self.known.order.iter().map(|said| Ok(said.batch()));
-        rebuild(collection, order, &mut self.rows, &self.known).unwrap();
+        clear(collection, &mut self.rows).unwrap();
+        for said in &self.known.order {
+            apply_to(collection, &said.batch(), &mut self.rows, &self.known).unwrap();
+        }
     }
 
     /// Forgets entries, none of which is a parent of another that stays.

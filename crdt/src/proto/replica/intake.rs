@@ -45,7 +45,9 @@ impl<B: Base> Replica<B> {
         }
         let Some(authority) = self.authority(&header)? else { return Ok(Intake::Not) };
         match self.book.judge(&header).map_err(Broken::Rows)? {
-            None if self.book.feeds().len() >= self.config.max_feeds => return Ok(Intake::Not),
+            None if self.book.catalog().feeds().len() >= self.config.max_feeds => {
+                return Ok(Intake::Not);
+            }
             Some(Placed::Gap) => return Ok(Intake::Not),
             Some(Placed::Lost { .. } | Placed::Below | Placed::Pinned) => {
                 return self.witness(header);

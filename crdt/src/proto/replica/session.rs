@@ -19,6 +19,7 @@ use crate::proto::{
     entry::Header,
     feed::Tip,
     id::{FeedId, Position},
+    map::Feeds as _,
     rows::{Base, Rows},
     sync::{
         Gathered, MAX_ROWS, MAX_UNACKED, MAX_UNACKED_BYTES, Message, Receiving, Row, read_rows,
@@ -358,7 +359,7 @@ impl<B: Base> Replica<B> {
         differing: bool,
     ) -> Result<(), B::Error> {
         let due = self.quiet(now);
-        let own = self.own.and_then(|own| self.book.local(&own));
+        let own = self.own.and_then(|own| self.book.catalog().local(&own));
         let mut sending = Sending::default();
         let mut evidence = Vec::new();
         // If it differs, what follows says so.
@@ -408,7 +409,7 @@ impl<B: Base> Replica<B> {
 
     /// Sends what is on the ways to be sent, and is synced, as far as there is room.
     pub(super) fn pump(&mut self, peer: PublicKey) -> Result<(), B::Error> {
-        let own = self.own.and_then(|own| self.book.local(&own));
+        let own = self.own.and_then(|own| self.book.catalog().local(&own));
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         let sending = &mut session.sending;
         if let (Some(Own { local, behind }), Some(own)) = (sending.own, own) {
@@ -549,7 +550,7 @@ impl<B: Base> Replica<B> {
 
     /// The own feed's last entry that is synced, or where it will begin.
     fn own_tip(&self) -> Own {
-        let local = self.own.and_then(|own| self.book.local(&own));
+        let local = self.own.and_then(|own| self.book.catalog().local(&own));
         let row = self.own.and_then(|own| self.rows.get(&own));
         let behind = row.and_then(|row| row.tips().last().copied()).unwrap_or(Tip::ROOT);
         Own { local, behind }

@@ -6,6 +6,7 @@ use crate::proto::{
     entry::{Draft, DraftError},
     feed::{Evidence, Placed},
     id::{EntryId, FeedId, Position},
+    map::Edit,
     rows::Changes,
     sync::Message,
     time::Wall,
@@ -62,6 +63,14 @@ pub enum Input {
         /// Feeds that the operations refer to, at most 32: what is kept of them is cited.
         cites: Vec<FeedId>,
     },
+    /// A user of this node changes maps, sets, counters and registers. All edits become visible and
+    /// durable at once on this replica, in one entry or several; others see one entry at a time.
+    Edit {
+        /// What tells this write from others, for the answer.
+        token: u64,
+        /// The edits, in their order.
+        edits: Vec<Edit>,
+    },
     /// All changes up to this generation are synced to disk, and are what the base holds.
     Persisted {
         /// That of [`Output::Persist`].
@@ -103,8 +112,8 @@ pub enum Output {
     Written {
         /// Which write.
         token: u64,
-        /// The entry.
-        id: EntryId,
+        /// The entry, or the last of several; none if there was nothing to write.
+        id: Option<EntryId>,
     },
     /// The user's write wasn't done, and nothing of it ever will be.
     Refused {
@@ -165,6 +174,10 @@ pub enum WriteError {
     /// The draft makes no entry.
     #[error("the draft makes no entry")]
     Draft(#[from] DraftError),
+    /// What this author has added to a counter altogether doesn't fit 64 bits. Nothing of the write
+    /// was done.
+    #[error("the edits make what this author added to a counter too large")]
+    Overflow,
 }
 
 /// What became of an entry that was offered.

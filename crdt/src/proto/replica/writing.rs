@@ -10,6 +10,7 @@ use super::{
 use crate::proto::{
     entry::{Authority, Draft, MAX_ROWS_PER_FEED, Place},
     id::{EntryId, FeedId},
+    map::{self, Edit},
     rows::Base,
 };
 
@@ -21,15 +22,61 @@ impl<B: Base> Replica<B> {
         draft: Draft,
         cites: &[FeedId],
     ) -> Result<(), B::Error> {
-        let unsynced: usize = self.unsynced.iter().map(|batch| batch.written.len()).sum();
-        if unsynced + self.batch.written.len() >= self.config.max_writes {
+        if self.is_busy() {
             self.refuse(token, WriteError::Busy);
             return Ok(());
         }
         match self.draft(now, draft, cites)? {
-            Ok(id) => self.batch.written.push((token, id)),
+            Ok(id) => self.batch.written.push((token, Some(id))),
             Err(why) => self.refuse(token, why),
         }
+        Ok(())
+    }
+
+    fn is_busy(&self) -> bool {
+        let unsynced: usize = self.unsynced.iter().map(|batch| batch.written.len()).sum();
+        unsynced + self.batch.written.len() >= self.config.max_writes
+    }
+
+    pub(super) fn edit(
+        &mut self,
+        now: Time,
+        token: u64,
+        mut edits: &[Edit],
+    ) -> Result<(), B::Error> {
+        if self.is_busy() {
+            self.refuse(token, WriteError::Busy);
+            return Ok(());
+        }
+        let mut last = None;
+        while !edits.is_empty() {
+            let own = self.own.unwrap_or_else(|| self.begin(now));
+            let drafted = map::draft(edits, &own, self.book.rows(), self.book.catalog());
+            let drafted = match drafted {
+                Ok(drafted) => drafted,
+                Err(map::WriteError::Rows(error)) => return Err(error),
+                Err(map::WriteError::Overflow { .. }) => {
+                    self.refuse(token, WriteError::Overflow);
+                    return Ok(());
+                }
+            };
+            edits = &edits[drafted.taken..];
+            if drafted.ops.is_empty() {
+                continue;
+            }
+            let mut draft = Draft::new();
+            for (collection, op) in drafted.ops {
+                draft.op(collection, op).expect("a drafted entry has room for its operations");
+            }
+            match self.draft(now, draft, &drafted.named)? {
+                Ok(id) => last = Some(id),
+                Err(why) => {
+                    self.refuse(token, why);
+                    return Ok(());
+                }
+            }
+        }
+        self.batch.written.push((token, last));
         Ok(())
     }
 
@@ -46,7 +93,7 @@ impl<B: Base> Replica<B> {
     ) -> Result<Result<EntryId, WriteError>, B::Error> {
         let own = match self.own {
             Some(own) => own,
-            None if self.book.feeds().len() >= self.config.max_feeds => {
+            None if self.book.catalog().feeds().len() >= self.config.max_feeds => {
                 return Ok(Err(WriteError::Feeds));
             }
             None => self.begin(now),

@@ -8,6 +8,7 @@ use aether_crdt::proto::{
     entry::{Draft, Header},
     feed::Evidence,
     id::{EntryId, FeedId},
+    map::{Edit, Feeds as _},
     replica::{self, Fault, Replica, WriteError},
     rows::Changes,
     sync::{Message, read_rows},
@@ -26,6 +27,7 @@ pub(crate) enum Input {
     Down(PublicKey),
     Packet { from: PublicKey, packet: Packet },
     Write { draft: Draft, cites: Vec<FeedId> },
+    Edit(Vec<Edit>),
     Persisted(u64),
     Timeout,
 }
@@ -77,7 +79,7 @@ pub(crate) enum Output {
         changes: Changes,
         own: Option<EntryId>,
     },
-    Written(EntryId),
+    Written(Option<EntryId>),
     Refused(WriteError),
     Forked(FeedId, Evidence),
     Outrun(FeedId),
@@ -216,7 +218,7 @@ impl Host {
 
     /// Whether the disk has an entry for certain.
     fn is_synced(&mut self, id: &EntryId) -> bool {
-        let Some(local) = self.replica.book().local(&id.feed) else { return false };
+        let Some(local) = self.replica.book().catalog().local(&id.feed) else { return false };
         let name = [&local.to_be_bytes()[..], &id.number.to_be_bytes(), id.hash.as_bytes()];
         let row = [&[3][..], &name.concat()].concat();
         self.replica.base_mut().contains_key(&row)
@@ -286,6 +288,11 @@ impl Protocol for Host {
                 self.tokens += 1;
                 let token = self.tokens;
                 self.feed(now, replica::Input::Write { token, draft, cites });
+            }
+            Input::Edit(edits) => {
+                self.tokens += 1;
+                let token = self.tokens;
+                self.feed(now, replica::Input::Edit { token, edits });
             }
             Input::Persisted(generation) => {
                 let rest = self.writing.split_off(&(generation + 1));

@@ -142,7 +142,7 @@ proptest! {
                 for (at, one) in elements.iter().enumerate() {
                     for other in &elements[at + 1..] {
                         let precedes = |a: &Element, b: &Element| {
-                            replica.known.precedes(&a.entry, &b.entry).unwrap()
+                            replica.known.precedes(&replica.rows, &a.entry, &b.entry).unwrap()
                         };
                         prop_assert!(!precedes(one, other) && !precedes(other, one));
                     }
