@@ -28,7 +28,7 @@ use super::{
     feed::{Evidence, Feed, Kept as _, Node, Nodes, Placed, Tip},
     id::{EntryId, FeedId, Position, Tag},
     map::{self, Feeds as _},
-    rows::Rows,
+    rows::{Base, Rows},
 };
 
 /// How many entries are named at a time while a collection is rebuilt.
@@ -73,10 +73,7 @@ impl<R: Rows> Book<R> {
             let place = catalog.push(Known { id, authority, feed });
             assert_eq!(place, local, "feeds are numbered without gaps");
         }
-        let last = match rows.get(&layout::next())? {
-            Some(value) => layout::read_header(&value).0,
-            None => Position::ZERO,
-        };
+        let last = last(&rows)?;
         let (first, end) = layout::all_stale();
         let stale = rows.scan(&first, Some(&end)).map(|row| Ok(layout::read_stale(&row?.0)));
         let stale = stale.collect::<Result<_, R::Error>>()?;
@@ -164,11 +161,7 @@ impl<R: Rows> Book<R> {
 
     /// An entry that is kept.
     pub fn entry(&self, local: u32, tip: Tip) -> Result<Option<Entry>, R::Error> {
-        let Some(value) = self.rows.get(&layout::header(local, tip))? else { return Ok(None) };
-        let header = restore(layout::read_header(&value).1);
-        let payload = self.rows.get(&layout::payload(local, tip))?.unwrap_or_default();
-        let payload = Payload::decode(payload).expect("what was put is read back");
-        Ok(Some(Entry::new(header, payload).expect("what was put is read back")))
+        entry(&self.rows, local, tip)
     }
 
     /// The entries taken in after a position, in the order of intake.
@@ -176,8 +169,7 @@ impl<R: Rows> Book<R> {
         &self,
         after: Position,
     ) -> impl Iterator<Item = Result<(Position, u32, Tip), R::Error>> {
-        let rows = self.rows.scan(&layout::order(after.next()), Some(&layout::order_end()));
-        rows.map(|row| row.map(|(row, value)| layout::read_order(&row, &value)))
+        order(&self.rows, after)
     }
 
     /// The two headers of the evidence against a feed's author, in the order of their hashes.
@@ -379,6 +371,49 @@ impl<R: Rows> Book<R> {
             .scan(&layout::headers_from(local, from), Some(&layout::headers_end(local, to)));
         rows.map(|row| Ok(node(&*restore(layout::read_header(&row?.1).1)))).collect()
     }
+}
+
+/// An entry that a book keeps in these rows.
+///
+/// # Errors
+/// Of the rows.
+///
+/// # Panics
+/// As [`Book::open`].
+pub fn entry<B: Base>(rows: &B, local: u32, tip: Tip) -> Result<Option<Entry>, B::Error> {
+    let Some(value) = rows.get(&layout::header(local, tip))? else { return Ok(None) };
+    let header = restore(layout::read_header(&value).1);
+    let payload = match header.content().is_empty() {
+        true => Vec::new(),
+        // Who reads while others write may find one half of what was evicted.
+        false => match rows.get(&layout::payload(local, tip))? {
+            Some(payload) => payload,
+            None => return Ok(None),
+        },
+    };
+    let payload = Payload::decode(payload).expect("what was put is read back");
+    Ok(Some(Entry::new(header, payload).expect("what was put is read back")))
+}
+
+/// The entries that a book in these rows took in after a position, in the order of intake.
+///
+/// # Errors
+/// Of the rows, as an item.
+pub fn order<B: Base>(
+    rows: &B,
+    after: Position,
+) -> impl Iterator<Item = Result<(Position, u32, Tip), B::Error>> {
+    let rows = rows.scan(&layout::order(after.next()), Some(&layout::order_end()));
+    rows.map(|row| row.map(|(row, value)| layout::read_order(&row, &value)))
+}
+
+/// The last position that a book in these rows gave.
+///
+/// # Errors
+/// Of the rows.
+pub fn last<B: Base>(rows: &B) -> Result<Position, B::Error> {
+    let value = rows.get(&layout::next())?;
+    Ok(value.map_or(Position::ZERO, |value| layout::read_header(&value).0))
 }
 
 fn restore(bytes: &[u8]) -> Checked<Header> {

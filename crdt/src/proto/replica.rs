@@ -85,6 +85,8 @@ struct Batch {
     /// Feeds that changed, and those whose evidence did.
     feeds: BTreeSet<FeedId>,
     forked: BTreeSet<FeedId>,
+    /// Whether collections were made anew.
+    is_rebuilt: bool,
     /// Their rows then.
     rows: Vec<Row>,
     own: Option<EntryId>,
@@ -252,6 +254,7 @@ impl<B: Base> Replica<B> {
         for collection in self.book.stale().clone() {
             self.book.rebuild(&collection)?;
         }
+        self.batch.is_rebuilt = true;
         let (last, gap) = self.rebuilt;
         let is_calm = now.since(last) >= gap * 4;
         let gap = if is_calm { CALM } else { (gap * 2).min(LONGEST) };
@@ -315,6 +318,9 @@ impl<B: Base> Replica<B> {
             self.rows.extend(batch.rows.into_iter().map(|row| (row.feed(), row)));
             let held = batch.held.into_iter();
             self.outputs.extend(held.map(|(id, position)| Output::Held { id, position }));
+            if batch.is_rebuilt {
+                self.outputs.push_back(Output::Rebuilt);
+            }
             self.written(batch.written);
             acks.extend(batch.acks);
             forked.extend(batch.forked);

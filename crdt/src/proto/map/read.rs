@@ -22,6 +22,8 @@ pub enum Keys<'a> {
     All,
     /// Those that begin with these bytes.
     Prefix(&'a [u8]),
+    /// Those from these bytes on.
+    From(&'a [u8]),
     /// Those from `from` on and below `below`, by their bytes. A page goes on at the last key with
     /// a byte 0 after it.
     Range {
@@ -109,6 +111,9 @@ where
         Keys::Prefix(prefix) => {
             let all = rows::prefix_of(collection, prefix);
             (all.clone(), behind(&all))
+        }
+        Keys::From(from) => {
+            (rows::prefix_of(collection, from), behind(&rows::elements_of(collection)))
         }
         Keys::Range { from, below } => {
             let below = rows::prefix_of(collection, below);

@@ -108,6 +108,9 @@ pub enum Output {
         /// Where in the order of intake, which no entry precedes that it depends on.
         position: Position,
     },
+    /// Collections were made anew, since entries were evicted that had changed them: what they show
+    /// may be other than what was told of each entry.
+    Rebuilt,
     /// The user's write is synced.
     Written {
         /// Which write.

@@ -191,6 +191,9 @@ impl Host {
                 self.outputs.push_back(Output::Forked(feed, evidence));
             }
             replica::Output::Outrun { feed } => self.outputs.push_back(Output::Outrun(feed)),
+            replica::Output::Rebuilt => {
+                self.outputs.push_back(Output::Sometimes("collections rebuilt"));
+            }
             replica::Output::Held { id, .. } => {
                 if !self.is_synced(&id) && self.replica.book().evidence(&id.feed).is_none() {
                     self.violated(format!("{id:?} is said to be held"));
