@@ -134,7 +134,8 @@ pub struct Drafted {
     /// edits change nothing: then no entry is needed.
     pub ops: Vec<(Collection, Vec<u8>)>,
     /// The feeds that the operations name, ascending, at most [`MAX_NAMED`], without the author's
-    /// own. The entry cites all that the author holds of them: for each its tip, or two.
+    /// own. The entry cites what the author holds of each, its tip or its two, unless an earlier
+    /// entry of the author's feed has cited them.
     pub named: Vec<FeedId>,
     /// How many edits, from the first on, the operations amount to. The others belong into the next
     /// entry, and are drafted when this one is applied.

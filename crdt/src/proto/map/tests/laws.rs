@@ -61,12 +61,23 @@ proptest! {
 
     #[test]
     fn what_is_evicted_leaves_nothing_behind_and_may_return(
-        set in history(), seed in seeds(), again in seeds(), root: prop::sample::Index,
+        set in history(), seed in seeds(), again in seeds(),
+        root: prop::sample::Index, when: prop::sample::Index,
     ) {
         let (stay, gone) = without(&set, &set[root.index(set.len())].id);
-        let mut replica = applied(&shuffled(&set, &seed), 0, &[]);
-        replica.evict(&gone);
-        agrees(&replica, &stay)?;
+        let order = shuffled(&set, &seed);
+        let (before, after) = order.split_at(when.index(set.len() + 1));
+        let mut replica = applied(before, 0, &[]);
+        let (evicted, mut left): (Vec<Said>, Vec<Said>) =
+            before.iter().cloned().partition(|said| gone.contains(said));
+        replica.evict(&evicted);
+        agrees(&replica, &left)?;
+        // What comes next is no worse for what it was named by.
+        for said in after.iter().filter(|said| stay.contains(said)) {
+            replica.apply(said);
+            left.push(said.clone());
+            agrees(&replica, &left)?;
+        }
         for said in shuffled(&gone, &again) {
             replica.apply(&said);
         }
