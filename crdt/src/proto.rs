@@ -7,8 +7,10 @@
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
 //! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
+//! - [`access`]: who may write, and so what of each feed is kept and counts.
 //! - [`document`]: which bytes of Automerge are a change that is taken.
 
+pub mod access;
 pub mod document;
 pub mod entry;
 pub mod feed;
