@@ -6,27 +6,29 @@
 //!
 //! # Rules
 //!
-//! 1. **Authority flows down.** The ranks are those of [`Role`]: owner > admin > writer > reader.
-//!    A feed has one rank for all its life, that of the [`Authority`] that its first header states:
+//! 1. **Authority flows down.** The ranks are those of [`Role`]: owner > admin > writer > reader. A
+//!    feed has one rank for all its life, that of the [`Authority`] that its first header states:
 //!    an owner's own feed, or the role of a grant. Whoever may void something stands above it, so
-//!    nobody voids what voids him, and there are no circles to break.
+//!    nobody voids what voids him, and there are no circles to break. If the first headers of a
+//!    forked feed disagree, [`Access::authority_of`] decides.
 //! 2. **What a rank may do.** An owner's own feed grants up to admin, removes, and pins
-//!    checkpoints. An admin's grants up to writer, and removes. A writer's does none of that. A feed
-//!    is cut, on each branch, before the first operation that its rank doesn't allow:
+//!    checkpoints. An admin's grants up to writer, and removes. A writer's does none of that. A
+//!    feed is cut, on each branch, before the first operation that its rank doesn't allow:
 //!    [`Access::admit`] refuses that entry, and nothing can be placed after what isn't kept.
 //! 3. **Whose operations count.** All that are kept of owners' own feeds: that is A0. With A0 are
-//!    judged the feeds of rank admin; the operations that count there and A0 are A1, and with A1 are
-//!    judged all other feeds. An operation of a feed that is void, or above what counts of it, has
-//!    no effect.
+//!    judged the feeds of rank admin; the operations that count there and A0 are A1, and with A1
+//!    are judged all other feeds. An operation of a feed that is void, or above what counts of it,
+//!    has no effect.
 //! 4. **Void.** Of a feed nothing is kept unless its authority stands: the author is an owner, or
-//!    everyone may write, or the grant counts, names the author and makes it a writer at least.
+//!    everyone may write, or the grant counts, names the author and makes it a writer at least. And
+//!    of one author's feeds under one authority there are [`Incarnations`] enough.
 //! 5. **Removals.** A removal that counts is about those feeds of the member whose rank is *below
-//!    its own feed's*, but for feeds whose grant lists it as overridden. So a removal and a grant
-//!    that don't know of each other end with the member removed, and a later grant that lists the
-//!    removal admits him again, with new feeds; it brings nothing of the old ones back.
+//!    that of the removal's feed*, but for feeds whose grant lists it as overridden. So a removal
+//!    and a grant that don't know of each other end with the member removed, and a later grant that
+//!    lists the removal admits him again, with new feeds; it brings nothing of the old ones back.
 //! 6. **Pins.** A removal lists the tips that it leaves standing, and what it doesn't list is void.
-//!    For a feed with standing removals no hash rule applies: *kept* is the union of the chains that
-//!    each of them pins, so that each can be shown to who comes later; *counted* is their
+//!    For a feed with standing removals no hash rule applies: *kept* is the union of the chains
+//!    that each of them pins, so that each can be shown to who comes later; *counted* is their
 //!    intersection, the strictest.
 //! 7. **Pending.** A removal is about a feed only as soon as the chains that it pins *in this feed*
 //!    are held. Until then the feed goes on, and the removal is [pending](Access::pending) for it.
@@ -53,7 +55,8 @@
 //!
 //! # How it is used
 //!
-//! One owner of a space's state does this, and nothing else touches feeds:
+//! One owner of a space's state does this, and nothing else touches feeds. At its start it tells of
+//! the operations that are stored, and of the pinned chains. Then:
 //!
 //! 1. *At the door*, before a signature is checked: [`Access::admit`], with the authority that the
 //!    feed's first header states.
@@ -64,18 +67,18 @@
 //!    member's feeds, take the [`Standing`]: `Open`, and the feed is
 //!    [opened](super::feed::Feed::open), if it was pinned; `Pinned`, and it is
 //!    [pinned](super::feed::Feed::pin) to [`Pinned::tips`]; `Void`, and it is dropped. Operations
-//!    that come or go by this are again told as in 2. Since authority flows down, this ends: owners'
-//!    feeds never change by it, admins' only by owners', writers' change nothing.
+//!    that come or go by this are again told as in 2. Since authority flows down, this ends:
+//!    owners' feeds never change by it, admins' only by owners', and writers' change nothing.
 //! 4. *When an entry of a pinned chain is no longer stored*: [`Access::release`].
 //!
 //! An author makes its operations by [`Access::grant`] and [`Access::removal`].
 //!
 //! # Why order can't show
 //!
-//! With A fixed, what is kept of a feed is a reduction of a join semilattice ([`feed`](super::feed),
-//! and unions of chains). A0 hangs on nothing but trees of owners' feeds, A1 on A0, the rest on A1.
-//! So by induction replicas with the same trees come to the same A0, then A1, then everything.
-//! Pending removals only delay.
+//! With A fixed, what is kept of a feed is a reduction of a join semilattice
+//! ([`feed`](super::feed), and unions of chains). A0 hangs on nothing but trees of owners' feeds,
+//! A1 on A0, the rest on A1. So by induction replicas with the same trees come to the same A0, then
+//! A1, then everything. Pending removals only delay.
 //!
 //! # Example
 //!
@@ -118,6 +121,7 @@ mod held;
 mod incarnations;
 mod judge;
 mod pinned;
+mod room;
 
 #[cfg(test)]
 mod tests;
@@ -126,7 +130,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aether_core::{Hash, PublicKey};
 
-use self::{held::Held, judge::Counted};
+use self::{held::Held, judge::Counted, room::names};
 use super::{
     entry::{AccessOp, Authority, Checked, Header},
     feed::Tip,
@@ -140,17 +144,8 @@ pub use self::{
     incarnations::{Began, Incarnations, MAX_INCARNATIONS},
     judge::{Pending, Standing, Void},
     pinned::{Left, Pinned},
+    room::{Full, MAX_NAMED, MAX_OPERATIONS},
 };
-
-/// Most operations on access in a space.
-pub const MAX_OPERATIONS: usize = 65_536;
-
-/// Most pins and overridden removals that the operations of a space name in all.
-pub const MAX_NAMED: usize = 4 * MAX_OPERATIONS;
-
-/// What owners alone may fill of either bound, as a fraction: so an admin who fills the space can
-/// still be removed.
-const RESERVE: usize = 16;
 
 /// Who may write in a space, as the [module](self) says.
 ///
@@ -187,15 +182,6 @@ impl Op {
             AccessOp::Grant { member, .. } | AccessOp::Remove { member, .. } => Some(member),
             AccessOp::Pin { .. } => None,
         }
-    }
-}
-
-/// How many pins or overridden removals an operation names.
-const fn names(change: &AccessOp) -> usize {
-    match change {
-        AccessOp::Grant { over, .. } => over.len(),
-        AccessOp::Remove { pins, .. } => pins.len(),
-        AccessOp::Pin { .. } => 0,
     }
 }
 
@@ -238,9 +224,9 @@ impl Access {
     /// [fits](Header::fits) the space. Parents come before children, as feeds place them; feeds in
     /// any order.
     ///
-    /// Returns the members to judge again: their roles, feeds and pending removals may have changed,
-    /// nobody else's have. An owner's operation costs as many steps as there are operations of the
-    /// member that it names.
+    /// Returns the members to judge again: their roles, feeds and pending removals may have
+    /// changed, nobody else's have. An owner's operation costs as many steps as there are
+    /// operations of the member that it names.
     ///
     /// # Errors
     /// The space has no room for the operation, and nothing changed. Then the entry isn't kept; it
@@ -276,8 +262,8 @@ impl Access {
         Ok(affected)
     }
 
-    /// Forgets the operation of an entry that is no longer kept on its feed, and returns the members
-    /// to judge again, as [`insert`](Self::insert) does.
+    /// Forgets the operation of an entry that is no longer kept on its feed, and returns the
+    /// members to judge again, as [`insert`](Self::insert) does.
     pub fn remove(&mut self, id: &EntryId) -> BTreeSet<PublicKey> {
         let mut affected = BTreeSet::new();
         let Some(op) = self.ops.remove(id) else { return affected };
@@ -329,29 +315,8 @@ impl Access {
         self.held_changed(pin.feed)
     }
 
-    /// Whether the space has room for an operation.
-    fn room(&self, feed: FeedId, authority: Authority, change: &AccessOp) -> Result<(), Full> {
-        self.room_for(feed, authority, 1, names(change))
-    }
-
-    fn room_for(
-        &self,
-        feed: FeedId,
-        authority: Authority,
-        ops: usize,
-        names: usize,
-    ) -> Result<(), Full> {
-        let of = |most: usize| match self.is_owners(feed, authority) {
-            true => most,
-            false => most - most / RESERVE,
-        };
-        let ops = self.ops.len().saturating_add(ops);
-        let names = self.names.saturating_add(names);
-        if ops > of(MAX_OPERATIONS) || names > of(MAX_NAMED) { Err(Full) } else { Ok(()) }
-    }
-
-    /// An operation about a member that counts came or went. If it is an owner's, what counts of the
-    /// member's own operations may be another.
+    /// An operation about a member that counts came or went. If it is an owner's, what counts of
+    /// the member's own operations may be another.
     fn changed(
         &mut self,
         feed: FeedId,
@@ -422,13 +387,6 @@ const fn permits(rank: Role, change: &AccessOp) -> bool {
         (Role::Admin | Role::Writer | Role::Reader, _) => false,
     }
 }
-
-/// The operations on access have filled their room: of 65,536 operations and 262,144 entries that
-/// they name, a sixteenth is for owners alone. An owner makes room by removing an admin who filled
-/// it, and pinning little of his feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the space has no room for one more change of access")]
-pub struct Full;
 
 /// Why who may write in a space can't be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use aether_core::PublicKey;
 
-use super::{Access, Full, Standing, Void, names};
+use super::{Access, Full, Standing, Void, room::names};
 use crate::proto::{
     entry::{AccessError, AccessOp, Authority, FeedPin, MAX_OVER, MAX_PINS},
     id::FeedId,
@@ -93,17 +93,16 @@ impl Access {
         Ok(change)
     }
 
-    /// The operations by which the author of a feed, present or about to begin, removes a member and
-    /// leaves `tips` of the member's feeds standing: those that the author holds, several of a
-    /// forked feed. They go into consecutive entries, in this order. What isn't among the tips is
-    /// void for good, also what the author doesn't hold.
+    /// The operations by which the author of a feed, present or about to begin, removes a member
+    /// and leaves `tips` of the member's feeds standing: those that the author holds, several of a
+    /// forked feed. They go into consecutive entries, in this order. What isn't on the way to one
+    /// of the tips is void for good, also what the author doesn't hold.
     ///
     /// The author counts the removal from the start if it holds the chains to the tips, and
     /// [says so](Self::hold).
     ///
-    /// # Errors
-    /// Why the operation would have no effect. None is made. A member who was removed can be removed
-    /// again as long as something of that is pending, with tips that exist.
+    /// # Errors Why the operation would have no effect. None is made. A member who was removed can
+    /// be removed again as long as something of that is pending, with tips that exist.
     pub fn removal(
         &self,
         feed: FeedId,

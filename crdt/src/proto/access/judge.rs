@@ -246,10 +246,7 @@ impl Access {
 
     /// What counts of a feed that holds operations: rule 3 of the [module](super).
     pub(super) fn judge_ops(&self, feed: FeedId, authority: Authority) -> Counted {
-        let rank = match self.given(feed, authority) {
-            Ok((rank @ (Role::Owner | Role::Admin), _)) => rank,
-            _ => return Counted::Nothing,
-        };
+        let Ok((rank, _)) = self.given(feed, authority) else { return Counted::Nothing };
         let pinned = match self.standing(feed, authority) {
             Standing::Void(_) => return Counted::Nothing,
             Standing::Open => return Counted::All(rank),

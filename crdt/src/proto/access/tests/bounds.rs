@@ -1,6 +1,6 @@
 //! How much a space holds.
 
-use super::*;
+use super::{super::room::RESERVE, *};
 
 /// A judge in which `share` of the room of operations, and of names, is left.
 fn filled(scene: &Scene, ops: usize, named: usize) -> Access {

@@ -34,8 +34,14 @@ impl Replica {
     }
 
     pub(super) fn see(&mut self, signed: &Signed) {
-        signed.header.fits(&self.access.genesis, signed.authority).unwrap();
-        self.seen.push(signed.clone());
+        self.see_all(std::slice::from_ref(signed));
+    }
+
+    pub(super) fn see_all(&mut self, signed: &[Signed]) {
+        for signed in signed {
+            signed.header.fits(&self.access.genesis, signed.authority).unwrap();
+            self.seen.push(signed.clone());
+        }
         self.settle();
     }
 

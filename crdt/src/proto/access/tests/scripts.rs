@@ -275,7 +275,7 @@ fn a_removal_that_is_cut_off_never_counts_and_one_of_parts_counts_with_all_its_p
 
 #[test]
 fn only_an_entry_on_the_way_to_a_tip_of_each_removal_counts() {
-    // Pinned of a tree by hand: a comb whose teeth hang on 1 to 4.
+    // Pinned of a tree by hand: a comb whose teeth hang on 1 to 3.
     let hash = |byte: u8| Hash::from_bytes([byte; 32]);
     let node =
         |number: u64, byte: u8, parent: u8| Node { number, hash: hash(byte), parent: hash(parent) };
@@ -287,6 +287,10 @@ fn only_an_entry_on_the_way_to_a_tip_of_each_removal_counts() {
         node(2, 12, 1),
         node(3, 13, 2),
         node(4, 14, 3),
+        node(2, 22, 1),
+        node(3, 23, 22),
+        node(4, 24, 23),
+        node(5, 25, 24),
     ]
     .into_iter()
     .collect();
@@ -304,6 +308,7 @@ fn only_an_entry_on_the_way_to_a_tip_of_each_removal_counts() {
     assert_eq!(counted(&[&[12, 4], &[4, 12]]), Ok(vec![tip(12), tip(4)]));
     assert_eq!(counted(&[&[12, 13], &[13, 14], &[4, 13]]), Ok(vec![tip(13)]));
     assert_eq!(counted(&[&[12, 4], &[2, 12]]), Ok(vec![tip(2), tip(12)]));
+    assert_eq!(counted(&[&[25, 4], &[25, 14]]), Ok(vec![tip(3), tip(25)]));
     assert_eq!(counted(&[&[4], &[]]), Ok(vec![]));
     assert_eq!(counted(&[&[2], &[4]]), Ok(vec![tip(2)]));
     assert_eq!(counted(&[&[3], &[4, 15]]), Err(tip(15)));

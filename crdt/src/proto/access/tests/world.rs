@@ -64,9 +64,10 @@ impl World {
     }
 
     fn authority(&self, rng: &mut ChaCha12Rng, seed: u8) -> Authority {
+        let member = public(seed);
         let own = |signed: &&Signed| {
-            let member = public(seed);
-            matches!(signed.header.access(), Some(AccessOp::Grant { member: to, .. }) if *to == member)
+            let change = signed.header.access();
+            matches!(change, Some(AccessOp::Grant { member: to, .. }) if *to == member)
         };
         let grants: Vec<&Signed> = self.signed.iter().filter(own).collect();
         match rng.random_range(0..10) {
@@ -102,7 +103,8 @@ impl World {
     fn over(&self, rng: &mut ChaCha12Rng, member: PublicKey) -> Vec<Hash> {
         let knows = rng.random_bool(0.6);
         let removals = self.signed.iter().filter(|signed| {
-            matches!(signed.header.access(), Some(AccessOp::Remove { member: of, .. }) if *of == member)
+            let change = signed.header.access();
+            matches!(change, Some(AccessOp::Remove { member: of, .. }) if *of == member)
         });
         let mut over: Vec<Hash> = removals.map(|signed| signed.header.hash()).collect();
         over.retain(|_| knows && rng.random_bool(0.9));
