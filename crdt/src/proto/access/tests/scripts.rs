@@ -132,6 +132,37 @@ fn of_lanes_that_two_admins_pin_the_common_prefix_counts_and_both_chains_are_kep
 }
 
 #[test]
+fn of_an_admins_lanes_that_two_owners_pin_only_the_grants_below_both_count() {
+    let mut scene = Scene::new(Mode::Granted);
+    let grants = scene.grants(&[(3, Role::Admin)]);
+    let below = scene.begin(3, 1, granted(&grants[0]), to(6, Role::Writer, &[]));
+    let lanes = [7, 8].map(|seed| {
+        let head = scene.after(&below, None);
+        let grant = scene.after(&head, to(seed, Role::Writer, &[]));
+        [head, grant]
+    });
+    let admin = [&[below.clone()][..], &lanes[0], &lanes[1]].concat();
+    let members: Vec<Signed> = [(6, &below), (7, &lanes[0][1]), (8, &lanes[1][1])]
+        .map(|(seed, grant)| scene.plain(seed, 1, grant, 1).remove(0))
+        .into();
+    let one = [scene.after(&grants[0], from(3, &[&lanes[0][1]]))];
+    let other = [scene.begin(2, 1, Authority::Genesis, from(3, &[&lanes[1][1]]))];
+    let roles = |replica: &Replica| {
+        [6, 7, 8].map(|seed| replica.access.role_of(&public(seed)) == Some(Role::Writer))
+    };
+    for replica in ends(&scene, &grants, &[&admin, &members, &one]) {
+        assert_eq!(roles(&replica), [true, true, false]);
+    }
+    for replica in ends(&scene, &grants, &[&admin, &members, &one, &other]) {
+        assert_eq!(replica.kept(below.feed()), all(&admin));
+        assert_eq!(replica.counted(&below), tips(&[&below]));
+        assert_eq!(roles(&replica), [true, false, false]);
+        assert_eq!(replica.kept(members[0].feed()), tips(&[&members[0]]));
+        assert_eq!(replica.kept(members[1].feed()), BTreeSet::new());
+    }
+}
+
+#[test]
 fn a_pin_that_names_nothing_is_pending_everywhere_and_changes_nothing_of_its_feed() {
     let mut scene = Scene::new(Mode::Granted);
     let grants = scene.grants(&[(3, Role::Admin), (6, Role::Writer), (7, Role::Writer)]);
@@ -233,11 +264,11 @@ fn of_a_forked_owner_both_lanes_count_and_of_three_the_same_two_everywhere() {
 #[test]
 fn a_removal_that_is_cut_off_never_counts_and_one_of_parts_counts_with_all_its_pins() {
     let mut scene = Scene::new(Mode::Granted);
-    let grants = scene.grants(&[(6, Role::Writer)]);
+    let grants = scene.grants(&[(6, Role::Writer), (7, Role::Writer)]);
     let feeds = [1, 2, 3].map(|incarnation| scene.plain(6, incarnation, &grants[0], 1));
     let before = [&grants[..], &feeds.concat()].concat();
     let pin = |at: usize| from(6, &[&feeds[at][0]]);
-    let parts = [scene.after(&grants[0], goes_on(pin(0)))];
+    let parts = [scene.after(&grants[1], goes_on(pin(0)))];
     let is_open = |replica: &Replica, at: usize| {
         let signed: &Signed = &feeds[at][0];
         replica.access.standing(signed.feed(), signed.authority) == Standing::Open
@@ -251,6 +282,12 @@ fn a_removal_that_is_cut_off_never_counts_and_one_of_parts_counts_with_all_its_p
             assert!((0..3).all(|at| is_open(&replica, at)));
             assert_eq!(replica.access.role_of(&public(6)), Some(Role::Writer));
             assert_eq!(replica.access.pending(&public(6)), []);
+            // What is somebody else's has none of its pins.
+            let by = others[0].id();
+            let void = Standing::Void(Void::Removed { by });
+            let is_others = group.len() > 1 && group[1].id() == by;
+            let expected = if is_others { void } else { Standing::Open };
+            assert_eq!(replica.access.standing(feed(7, 1), granted(&grants[1])), expected);
         }
     }
 
