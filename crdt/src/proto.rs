@@ -7,6 +7,7 @@
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
 //! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
+//! - [`access`]: who may write, and so what of each feed is kept and counts.
 //! - [`rows`]: sorted bytes, in which everything is kept.
 //! - [`map`]: maps, sets, counters and registers, a function of which entries count.
 //! - [`frontier`]: what an entry cites, and when nobody need wait for it.
@@ -15,6 +16,7 @@
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
 //! - [`document`]: which bytes of Automerge are a change that is taken.
 
+pub mod access;
 pub mod book;
 pub mod document;
 pub mod entry;

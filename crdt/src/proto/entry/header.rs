@@ -195,7 +195,9 @@ impl Header {
     }
 
     /// Whether it may stand in the space, in a feed that is written by `authority`. Whether that
-    /// authority stands isn't looked at.
+    /// authority stands isn't looked at, nor the role that it grants: that is for
+    /// [`Access::admit`](crate::proto::access::Access::admit), which refuses a pin of a checkpoint
+    /// where this does. To refuse an entry is to cut the feed before it, whoever refuses.
     pub fn fits(&self, genesis: &Genesis, authority: Authority) -> Result<(), Misfit> {
         if self.space() != genesis.space_id() {
             return Err(Misfit::OtherSpace);
