@@ -41,6 +41,8 @@ const MAX_GATHERED: usize = 16 << 20;
 const MAX_EDITS: usize = 16_384;
 /// Records of the log of own tips, above which it is written anew.
 const MAX_TIPS: usize = 4096;
+/// How long the next commit may wait for those whom the last one answered.
+const LINGER: Duration = Duration::from_millis(2);
 /// How often the wall clock is looked at: it may be set.
 const LOOK: Duration = Duration::from_secs(30);
 /// Told, and not read yet, by a watcher; who is slower is told that it missed some.
@@ -156,6 +158,12 @@ pub(crate) struct Driver {
     links: BTreeMap<PeerId, Link>,
     gathered: Changes,
     committing: Option<(Changes, Ticket)>,
+    /// When that commit was begun.
+    since: Time,
+    /// How many users were answered by the last commit, and until when it is waited for as many to
+    /// write again: else most of them would miss the next.
+    answered: usize,
+    linger: Time,
     faults: mpsc::Sender<PeerId>,
 }
 
@@ -224,6 +232,9 @@ impl Driver {
             links: BTreeMap::new(),
             gathered: Changes::default(),
             committing: None,
+            since: Time::ZERO,
+            answered: 0,
+            linger: Time::ZERO,
             faults,
             store,
         };
@@ -251,7 +262,10 @@ impl Driver {
         let mut is_open = true;
         while is_open || self.is_busy() {
             let wake = self.rooms.values().filter_map(|room| room.wake).min();
-            let until = wake.unwrap_or(Time::MAX).min(self.looked + LOOK);
+            let mut until = wake.unwrap_or(Time::MAX).min(self.looked + LOOK);
+            if self.is_lingering() {
+                until = until.min(self.linger);
+            }
             let wait = until.since(self.now());
             let has_room = self.gathered.bytes < MAX_GATHERED;
             tokio::select! {
@@ -282,6 +296,12 @@ impl Driver {
             }
             self.commit();
         }
+    }
+
+    /// Whether those who were answered last may be about to write again.
+    fn is_lingering(&self) -> bool {
+        let waiting: usize = self.rooms.values().map(|room| room.edits.len()).sum();
+        self.committing.is_none() && waiting < self.answered && self.now() < self.linger
     }
 
     fn is_busy(&self) -> bool {
@@ -439,7 +459,7 @@ impl Driver {
 
     /// Drafts what waits and commits what is gathered, if no commit is under way.
     fn commit(&mut self) {
-        if self.committing.is_some() {
+        if self.committing.is_some() || self.is_lingering() {
             return;
         }
         let waiting = self.rooms.iter().filter(|(_, room)| !room.edits.is_empty());
@@ -454,6 +474,7 @@ impl Driver {
         let batch = std::mem::take(&mut changes.batch);
         let ticket = self.store.commit(batch, Durability::Synced);
         self.committing = Some((changes, ticket));
+        self.since = self.now();
     }
 
     /// Own tips go to their log in the commit that writes the entries.
@@ -494,6 +515,7 @@ impl Driver {
     fn answer(&mut self, space: SpaceId, token: u64, answer: &Result<Written, WriteFailed>) {
         let waiting = self.rooms.get_mut(&space).and_then(|room| room.waiting.remove(&token));
         for (_, reply) in waiting.into_iter().flatten() {
+            self.answered += 1;
             let _ = reply.send(answer.clone());
         }
     }
@@ -519,6 +541,9 @@ impl Driver {
 
     fn on_committed(&mut self, done: Result<(), CommitError>) {
         let Some((changes, _)) = self.committing.take() else { return };
+        let now = self.now();
+        self.linger = now + (now.since(self.since) / 4).min(LINGER);
+        self.answered = 0;
         if let Err(error) = &done {
             tracing::error!(%error, "spaces can't be written: nothing is until a restart");
         }

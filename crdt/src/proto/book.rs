@@ -369,7 +369,11 @@ impl<R: Rows> Book<R> {
         let rows = self
             .rows
             .scan(&layout::headers_from(local, from), Some(&layout::headers_end(local, to)));
-        rows.map(|row| Ok(node(&*restore(layout::read_header(&row?.1).1)))).collect()
+        rows.map(|row| {
+            let header = restore(layout::read_header(&row?.1).1);
+            Ok(node(&header))
+        })
+        .collect()
     }
 }
 

@@ -312,7 +312,8 @@ impl<B: Base> Replica<B> {
         self.book.rows_mut().settled(generation);
         let mut acks = Vec::new();
         let mut forked = BTreeSet::new();
-        while let Some(batch) = self.unsynced.pop_front_if(|batch| batch.generation <= generation) {
+        while self.unsynced.front().is_some_and(|batch| batch.generation <= generation) {
+            let Some(batch) = self.unsynced.pop_front() else { break };
             self.synced = batch.position;
             self.digest = None;
             self.rows.extend(batch.rows.into_iter().map(|row| (row.feed(), row)));
