@@ -39,8 +39,6 @@ use crate::{
 const MAX_GATHERED: usize = 16 << 20;
 /// Edits that are drafted together.
 const MAX_EDITS: usize = 16_384;
-/// Records of the log of own tips, above which it is written anew.
-const MAX_TIPS: usize = 4096;
 /// How long the next commit may wait for those whom the last one answered.
 const LINGER: Duration = Duration::from_millis(2);
 /// How often the wall clock is looked at: it may be set.
@@ -148,9 +146,12 @@ pub(crate) struct Driver {
     store: Store,
     rows: Keyspace,
     list: Keyspace,
-    tips_log: Log,
+    /// The last own entry of each space, written down at an orderly end and taken out before the
+    /// next write. So whoever finds none, or another than the store holds, can't know what it has
+    /// signed before, and begins a new feed.
+    ends: Log,
+    is_ended: bool,
     tips: BTreeMap<SpaceId, EntryId>,
-    tips_written: usize,
     key: SecretKey,
     begun: Instant,
     looked: Time,
@@ -174,7 +175,7 @@ pub enum StartError {
     /// A keyspace can't be opened.
     #[error(transparent)]
     Keyspace(#[from] aether_store::KeyspaceError),
-    /// The log of own tips can't be opened.
+    /// The log of own feeds' ends can't be opened.
     #[error(transparent)]
     Log(#[from] aether_store::LogError),
     /// What is stored can't be read.
@@ -213,7 +214,7 @@ impl Driver {
         faults: mpsc::Sender<PeerId>,
     ) -> Result<Self, StartError> {
         let (rows, list) = (store.keyspace("spaces")?, store.keyspace("space-list")?);
-        let aether_store::Opened { log, records, .. } = store.log("space-tips")?;
+        let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
         let mut tips = BTreeMap::new();
         for record in &records {
             let (space, tip) = read_tip(record).ok_or(StartError::List)?;
@@ -222,9 +223,9 @@ impl Driver {
         let mut driver = Self {
             rows,
             list,
-            tips_log: log,
+            ends: log,
+            is_ended: !records.is_empty(),
             tips,
-            tips_written: records.len(),
             key,
             begun: begin(),
             looked: Time::ZERO,
@@ -296,6 +297,7 @@ impl Driver {
             }
             self.commit();
         }
+        self.end().await;
     }
 
     /// Whether those who were answered last may be about to write again.
@@ -470,28 +472,35 @@ impl Driver {
             return;
         }
         let mut changes = std::mem::take(&mut self.gathered);
-        self.write_tips(&mut changes);
+        self.begin(&mut changes);
         let batch = std::mem::take(&mut changes.batch);
         let ticket = self.store.commit(batch, Durability::Synced);
         self.committing = Some((changes, ticket));
         self.since = self.now();
     }
 
-    /// Own tips go to their log in the commit that writes the entries.
-    fn write_tips(&mut self, changes: &mut Changes) {
-        if changes.tips.is_empty() {
-            return;
+    /// What the last orderly end wrote down is taken out before an entry is written. The log is
+    /// synced before the engine is.
+    fn begin(&mut self, changes: &mut Changes) {
+        if !changes.tips.is_empty() && self.is_ended {
+            changes.batch.rewrite(&self.ends, Vec::new());
+            self.is_ended = false;
         }
         self.tips.extend(changes.tips.iter().map(|(space, tip)| (*space, *tip)));
-        self.tips_written += changes.tips.len();
-        if self.tips_written > MAX_TIPS.max(2 * self.tips.len()) {
-            let all = self.tips.iter().map(|(space, tip)| write_tip(space, tip)).collect();
-            changes.batch.rewrite(&self.tips_log, all);
-            self.tips_written = self.tips.len();
-        } else {
-            for (space, tip) in &changes.tips {
-                changes.batch.append(&self.tips_log, &write_tip(space, tip));
-            }
+    }
+
+    /// Writes down where own feeds end, so that they go on in the next life.
+    async fn end(&mut self) {
+        let goes_on = |(space, tip): &(&SpaceId, &EntryId)| {
+            let room = self.rooms.get(space).filter(|room| !room.replica.has_failed());
+            room.is_some_and(|room| room.replica.own() == Some(tip.feed))
+        };
+        let ends: Vec<Vec<u8>> =
+            self.tips.iter().filter(goes_on).map(|(space, tip)| write_tip(space, tip)).collect();
+        let mut batch = Batch::new();
+        batch.rewrite(&self.ends, ends);
+        if let Err(error) = self.store.commit(batch, Durability::Synced).await {
+            tracing::warn!(%error, "where own feeds end isn't written down: new ones will begin");
         }
     }
 

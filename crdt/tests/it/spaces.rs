@@ -74,8 +74,43 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     let visits = space.counter::<u32>("visits");
     visits.add(&7, 3).await.unwrap();
     assert_eq!(visits.get(&7).unwrap(), 5);
-    // The same feed goes on: this folder's life hasn't ended.
+    // After an orderly end the same feed goes on.
     assert_eq!(space.status().await.unwrap().feeds, 1);
+}
+
+#[tokio::test]
+async fn after_an_end_that_was_not_orderly_a_new_feed_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let start = async |data: &std::path::Path| {
+        Node::builder(Preset::Local).mesh("copy").data(data).spawn().await.unwrap()
+    };
+    let node = start(&data).await;
+    let space = Spaces::open(&node).await.unwrap().create("guests").await.unwrap();
+    let ages = space.map::<String, u32>("ages");
+    ages.put(&text("ada"), &36).await.unwrap();
+    // What a crash would leave: the folder as it is while the node runs.
+    copy_folder(&data, &copy);
+    let node = start(&copy).await;
+    let space = Spaces::open(&node).await.unwrap().get("guests").await.unwrap();
+    let ages = space.map::<String, u32>("ages");
+    assert_eq!(ages.get(&text("ada")).unwrap(), Some(36));
+    ages.put(&text("ada"), &37).await.unwrap();
+    assert_eq!(space.status().await.unwrap().feeds, 2, "one number is never given twice");
+    assert_eq!(ages.all(&text("ada")).unwrap(), [37]);
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 #[tokio::test]
