@@ -10,8 +10,8 @@
 //! numbers what it takes in.
 //!
 //! Cost of an entry that continues its feed: the rows of header, payload, order and feed, and one
-//! look-up, beside what [`map::apply`] costs; others cost what [`Lanes`](super::feed::Lanes) says, with 72 bytes of memory for each
-//! entry of the feed above the one that comes.
+//! look-up, beside what [`map::apply`] costs; others cost what [`Lanes`](super::feed::Lanes) says,
+//! with 72 bytes of memory for each entry of the feed above the one that comes.
 
 mod catalog;
 mod layout;
@@ -202,9 +202,12 @@ impl<R: Rows> Book<R> {
     /// Takes an entry in that is valid and whose citations are settled, and drops what it evicts.
     /// `authority` is that of its feed.
     pub fn take(&mut self, entry: &Entry, authority: Authority) -> Result<Taken, R::Error> {
-        let header = entry.header();
+        let (header, node) = (entry.header(), node(entry.header()));
+        if node.number > 1 && self.local(&header.feed()).is_none() {
+            // A feed has a local number from its first entry on, and no sooner.
+            return Ok(Taken { placed: Placed::Gap, position: None, is_forked_anew: false });
+        }
         let local = self.begin(header.feed(), authority);
-        let node = node(header);
         let level = self.nodes(local, node.number, node.number)?;
         let reach = match self.at(local).feed.judge(&node, &level) {
             // Only an entry that takes another's place makes others go, all of them above it.
@@ -296,9 +299,7 @@ impl<R: Rows> Book<R> {
     /// Changes collections as an entry says that was put.
     fn apply(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
         let (id, batch) = (entry.header().id(), map::Batch::whole(entry));
-        let level = self.nodes(local, id.number, id.number)?;
-        let twins = level.iter().filter(|node| Tag::of(&node.hash) == id.tag()).count();
-        if twins < 2 {
+        if !is_twin(&id, &self.nodes(local, id.number, id.number)?) {
             return map::apply(&batch, &mut self.rows, &self.catalog);
         }
         batch.collections().iter().try_for_each(|collection| self.make_stale(collection))
@@ -424,6 +425,11 @@ fn restore(bytes: &[u8]) -> Checked<Header> {
     Header::restore(bytes).expect("what was put is read back")
 }
 
+/// Whether another entry of the same number has the same tag, so that a dot means both.
+fn is_twin(id: &EntryId, level: &Nodes) -> bool {
+    level.iter().any(|node| node.hash != id.hash && Tag::of(&node.hash) == id.tag())
+}
+
 fn tip(id: &EntryId) -> Tip {
     Tip { number: id.number, hash: id.hash }
 }
@@ -432,3 +438,6 @@ fn node(header: &Header) -> Node {
     let parent = header.parent().map_or(Tip::ROOT.hash, |parent| parent.hash);
     Node { number: header.number(), hash: header.hash(), parent }
 }
+
+#[cfg(test)]
+mod tests;

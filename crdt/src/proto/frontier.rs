@@ -24,7 +24,7 @@ use std::{
 use aether_core::Time;
 
 use super::{
-    entry::MAX_ROWS_PER_FEED,
+    entry::{MAX_FRONTIER, MAX_ROWS_PER_FEED},
     feed::Evidence,
     id::{EntryId, FeedId},
 };
@@ -70,23 +70,27 @@ impl Citing {
     }
 
     /// The feeds that an entry cites which is written now: those that its operations name, as they
-    /// stand, and behind them others while there is room. `tips` tells how many tips a feed has.
+    /// stand, and behind them others while there is room. `tips` tells how many tips a feed has,
+    /// `cited` how many entries are cited beside.
     ///
     /// Cheap while few feeds were cited a moment ago: those are passed over one by one.
     pub fn choose(
         &self,
         now: Time,
         named: &[FeedId],
+        cited: usize,
         tips: impl Fn(&FeedId) -> usize,
     ) -> Vec<FeedId> {
         let mut chosen = named.to_vec();
-        let mut room = MAX_LAZY;
+        let rows = |feed: &FeedId| tips(feed).min(MAX_ROWS_PER_FEED);
+        let taken = named.iter().fold(cited, |sum, feed| sum.saturating_add(rows(feed)));
+        let mut room = MAX_LAZY.min(MAX_FRONTIER.saturating_sub(taken));
         for (_, feed) in &self.news {
             if room == 0 {
                 break;
             }
             let rests = self.cited.get(feed).is_some_and(|at| now.since(*at) < LAZY);
-            let count = tips(feed).min(MAX_ROWS_PER_FEED);
+            let count = rows(feed);
             if !rests && (1..=room).contains(&count) && !named.contains(feed) {
                 room -= count;
                 chosen.push(*feed);
@@ -157,15 +161,15 @@ mod tests {
             citing.went_on(Time::from_millis(100 - u64::from(author)), feed(author));
         }
         let now = Time::from_millis(200);
-        let chosen = citing.choose(now, &[feed(20)], |_| 1);
+        let chosen = citing.choose(now, &[feed(20)], 0, |_| 1);
         let expected: Vec<FeedId> = [20].into_iter().chain((3..=10).rev()).map(feed).collect();
         assert_eq!(chosen, expected, "what is named, and then what waited longest");
         citing.cited(now, &chosen);
-        assert_eq!((citing.open(), citing.choose(now, &[], |_| 1)), (2, vec![feed(2), feed(1)]));
+        assert_eq!((citing.open(), citing.choose(now, &[], 0, |_| 1)), (2, vec![feed(2), feed(1)]));
         citing.went_on(now, feed(9));
-        assert!(!citing.choose(now + LAZY / 2, &[], |_| 1).contains(&feed(9)));
-        assert!(citing.choose(now + LAZY, &[], |_| 1).contains(&feed(9)));
-        assert_eq!(citing.choose(now, &[feed(9)], |_| 1)[0], feed(9), "operations name it");
+        assert!(!citing.choose(now + LAZY / 2, &[], 0, |_| 1).contains(&feed(9)));
+        assert!(citing.choose(now + LAZY, &[], 0, |_| 1).contains(&feed(9)));
+        assert_eq!(citing.choose(now, &[feed(9)], 0, |_| 1)[0], feed(9), "operations name it");
     }
 
     #[test]
@@ -173,18 +177,29 @@ mod tests {
         let mut citing = Citing::default();
         (1..=8).for_each(|author| citing.went_on(Time::ZERO, feed(author)));
         let tips = |id: &FeedId| if *id == feed(8) { 2 } else { 1 };
-        let chosen = citing.choose(Time::ZERO, &[], tips);
+        let chosen = citing.choose(Time::ZERO, &[], 0, tips);
         assert_eq!(chosen.len(), 7, "the last would need room for two");
         assert!(!chosen.contains(&feed(8)));
-        assert_eq!(citing.choose(Time::ZERO, &[], |_| 2).len(), 4);
-        assert_eq!(citing.choose(Time::ZERO, &[], |_| 0), []);
+        assert_eq!(citing.choose(Time::ZERO, &[], 0, |_| 2).len(), 4);
+        assert_eq!(citing.choose(Time::ZERO, &[], 0, |_| 0), []);
+    }
+
+    #[test]
+    fn what_is_cited_lazily_leaves_room_for_what_is_named() {
+        let mut citing = Citing::default();
+        (100..=120).for_each(|author| citing.went_on(Time::ZERO, feed(author)));
+        let named: Vec<FeedId> = (1..=30).map(feed).collect();
+        let two = |id: &FeedId| if named.contains(id) { 2 } else { 1 };
+        assert_eq!(citing.choose(Time::ZERO, &named, 0, two).len(), 30 + 4, "64 rows in all");
+        assert_eq!(citing.choose(Time::ZERO, &named, 3, two).len(), 30 + 1);
+        assert_eq!(citing.choose(Time::ZERO, &named, 9, two).len(), 30);
     }
 
     #[test]
     fn a_feed_named_and_new_is_cited_once() {
         let mut citing = Citing::default();
         citing.went_on(Time::ZERO, feed(1));
-        assert_eq!(citing.choose(Time::ZERO, &[feed(1)], |_| 1), [feed(1)]);
+        assert_eq!(citing.choose(Time::ZERO, &[feed(1)], 0, |_| 1), [feed(1)]);
         citing.cited(Time::ZERO, &[feed(1)]);
         assert_eq!(citing.open(), 0);
         citing.went_on(Time::ZERO, feed(1));

@@ -120,7 +120,7 @@ mod tests;
 
 pub use self::{
     apply::{Batch, Placed, Share, apply, apply_to, clear, dots},
-    edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, draft},
+    edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, check_totals, draft},
     ops::{Change, MAX_KEY, MAX_OVER, MAX_VALUE, Op, OpError},
     read::{Keys, Rule, get, scan},
     rows::{Applied, Element, Feeds},

@@ -9,7 +9,9 @@
 //! 2. **Writing.** An own entry continues the own feed, which began with this life of the data
 //!    folder. Nothing that is signed leaves before it is synced: so a crash can't make an author
 //!    fork itself. If a peer shows more of the own feed than is here, the disk is an old copy, and
-//!    the next entry begins a new feed.
+//!    the next entry begins a new feed. A row suffices for that until something was written since
+//!    the replica was opened; later it proves nothing (an old copy would have forked by then), and
+//!    only an entry does. So a liar costs an author one feed for each time it starts.
 //! 3. **Synced before said.** Entries that are sent, rows, digests and acknowledgements speak of
 //!    what is synced, and of nothing else.
 //! 4. **Push the own, compare the rest.** An own entry goes to every peer at once that has the ones
@@ -20,10 +22,11 @@
 //!    go both ways, and each sends what the other lacks, in the order in which it took it in. Without
 //!    news that happens every 30 to 45 seconds, so what was lost on the way costs time and nothing
 //!    else.
-//! 6. **Refused.** Who is told that an entry wasn't taken stops, and compares anew a second or two
-//!    later: entries would only follow that hang in the air.
-//! 7. **A peer's lanes.** Of one feed a peer may replace a branch 16 times a minute. An honest peer
-//!    keeps two branches of any feed, and needs two.
+//! 6. **Refused.** Who is told that an entry wasn't taken sends no more of its feed, which would
+//!    hang in the air, and compares anew a second or two later. Other feeds go on: what a liar
+//!    signed may be refused for long, and holds up nothing else.
+//! 7. **A peer's lanes.** Of one feed a peer may replace a branch 16 times a minute, in however many
+//!    sessions. An honest peer keeps two branches of any feed, and needs two.
 //! 8. **Rebuilding.** Collections that an evicted entry had changed are made anew of those that
 //!    are kept: at most every ten seconds, and up to ten minutes apart while that goes on. Till then
 //!    they show what they showed. Two-way forks, which accidents make, evict nothing.
@@ -59,9 +62,13 @@ use rand_chacha::{
 };
 
 pub use self::types::{Config, Fault, Input, Output, WriteError};
-use self::{intake::Broken, session::Session};
+use self::{
+    intake::Broken,
+    session::{Changes, Sender, Session},
+};
 use super::{
     book::Book,
+    feed::Feed,
     frontier::Citing,
     id::{EntryId, FeedId, Position, SpaceId},
     rows::{Base, Overlay},
@@ -81,7 +88,10 @@ struct Batch {
     position: Position,
     held: Vec<(EntryId, Position)>,
     written: Vec<(u64, Option<EntryId>)>,
-    acks: Vec<(PublicKey, u64)>,
+    /// Entries of peers that are to be acknowledged, and in which session they came.
+    acks: Vec<(Sender, u64)>,
+    /// Whether others wrote something of it.
+    foreign: bool,
     /// Feeds that changed, and those whose evidence did.
     feeds: BTreeSet<FeedId>,
     forked: BTreeSet<FeedId>,
@@ -113,10 +123,14 @@ pub struct Replica<B: Base> {
     key: SecretKey,
     rng: ChaCha12Rng,
     book: Book<Overlay<B>>,
-    /// The feed that own entries continue.
+    /// The feed that own entries continue, and whether one was written since the replica was opened.
     own: Option<FeedId>,
+    has_written: bool,
     citing: Citing,
     sessions: BTreeMap<PublicKey, Session>,
+    /// How many sessions there were.
+    begun: u64,
+    changes: Changes,
     /// What the wall clock showed, and when.
     clock: (Time, Wall),
     /// All that is synced: rows, and up to where.
@@ -126,8 +140,6 @@ pub struct Replica<B: Base> {
     /// What this input changed, and what isn't synced yet.
     batch: Batch,
     unsynced: VecDeque<Batch>,
-    /// Whether this input brought what others wrote.
-    foreign: bool,
     /// When collections were made anew, and how long at least until they are again.
     rebuilt: (Time, Duration),
     failed: bool,
@@ -138,8 +150,8 @@ impl<B: Base> Replica<B> {
     /// Opens what a base holds, which is all synced.
     ///
     /// `key` signs own entries. `own` is the last own entry by the log of own tips: if it is also
-    /// the last of its feed that the base holds, this life goes on with that feed; else the next
-    /// write begins a new one.
+    /// the last of its feed that the base holds, and the feed isn't forked, this life goes on with
+    /// that feed; else the next write begins a new one.
     pub fn open(
         config: Config,
         genesis: Genesis,
@@ -153,8 +165,11 @@ impl<B: Base> Replica<B> {
         }
         let book = Book::open(Overlay::new(base)).map_err(OpenError::Rows)?;
         let goes_on = |id: &EntryId| {
-            let tips = book.known(&id.feed).map(|known| known.feed().tips());
-            let known = tips.is_some_and(|tips| matches!(tips[..], [tip] if tip.hash == id.hash));
+            let ends = |feed: &Feed| {
+                let tips = feed.tips();
+                matches!(tips[..], [tip] if tip.hash == id.hash) && feed.evidence().is_none()
+            };
+            let known = book.known(&id.feed).is_some_and(|known| ends(known.feed()));
             known && id.feed.author == key.public()
         };
         let own = own.filter(goes_on).map(|id| id.feed);
@@ -169,12 +184,14 @@ impl<B: Base> Replica<B> {
             rng: ChaCha12Rng::from_seed(seed),
             synced: book.last(),
             citing: Citing::default(),
+            has_written: false,
             sessions: BTreeMap::new(),
+            begun: 0,
+            changes: Changes::default(),
             clock: (Time::ZERO, Wall::default()),
             digest: None,
             batch: Batch::default(),
             unsynced: VecDeque::new(),
-            foreign: false,
             rebuilt: (Time::ZERO, Duration::ZERO),
             failed: false,
             outputs: VecDeque::new(),
@@ -271,9 +288,7 @@ impl<B: Base> Replica<B> {
         self.failed = true;
         self.batch = Batch::default();
         for batch in mem::take(&mut self.unsynced) {
-            for (token, _) in batch.written {
-                self.refuse(token, WriteError::Failed);
-            }
+            batch.written.into_iter().for_each(|(token, _)| self.refuse_failed(token));
         }
         for (peer, _) in mem::take(&mut self.sessions) {
             self.outputs.push_back(Output::Close { peer, fault: None });
@@ -312,6 +327,7 @@ impl<B: Base> Replica<B> {
         self.book.rows_mut().settled(generation);
         let mut acks = Vec::new();
         let mut forked = BTreeSet::new();
+        let mut foreign = false;
         while self.unsynced.front().is_some_and(|batch| batch.generation <= generation) {
             let Some(batch) = self.unsynced.pop_front() else { break };
             self.synced = batch.position;
@@ -325,14 +341,19 @@ impl<B: Base> Replica<B> {
             self.written(batch.written);
             acks.extend(batch.acks);
             forked.extend(batch.forked);
+            foreign |= batch.foreign;
         }
-        for (peer, n) in acks {
-            self.end(peer, n, true);
+        for (sender, n) in &acks {
+            self.ended(*sender, *n, true);
+        }
+        // One acknowledgement for all that one sync made durable.
+        for (peer, _) in acks.into_iter().map(|(sender, _)| sender).collect::<BTreeSet<_>>() {
+            self.acknowledge(peer);
         }
         for feed in forked {
             self.tell_fork(feed)?;
         }
-        if mem::take(&mut self.foreign) {
+        if foreign {
             self.news(now);
         }
         for peer in self.sessions.keys().copied().collect::<Vec<_>>() {
@@ -385,15 +406,22 @@ impl<B: Base> Protocol for Replica<B> {
     type Output = Output;
 
     fn handle(&mut self, now: Time, input: Input) {
+        let token = match &input {
+            Input::Write { token, .. } | Input::Edit { token, .. } => Some(*token),
+            _ => None,
+        };
         match input {
-            Input::Write { token, .. } | Input::Edit { token, .. } if self.failed => {
-                self.refuse(token, WriteError::Failed)
-            }
             Input::Wall(_) | Input::Failed => drop(self.input(now, input)),
-            _ if self.failed => {}
+            Input::Connected { peer, .. } if self.failed => {
+                self.outputs.push_back(Output::Close { peer, fault: None });
+            }
+            _ if self.failed => token.into_iter().for_each(|token| self.refuse_failed(token)),
             _ => match self.input(now, input) {
                 Ok(()) => self.seal(),
-                Err(_) => self.fail(),
+                Err(_) => {
+                    self.fail();
+                    token.into_iter().for_each(|token| self.refuse_failed(token));
+                }
             },
         }
     }
@@ -409,3 +437,6 @@ impl<B: Base> Protocol for Replica<B> {
         self.sessions.values().map(Session::deadline).chain(self.rebuild_due()).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

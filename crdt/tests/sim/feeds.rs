@@ -1,37 +1,35 @@
 //! Replicas of an open space whose writers write, crash, are cut off, and lie.
 
+mod checks;
+mod flood;
 mod host;
 mod liar;
+mod restored;
+mod workload;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use aether_core::{
-    Hash, PublicKey, SecretKey, Time,
+    PublicKey, SecretKey,
     wire::{Reader, Writer},
 };
 use aether_crdt::proto::{
-    book::Book,
     entry::{Collection, Draft, Kind},
     feed::Evidence,
-    id::{EntryId, FeedId, Position},
-    map::{self, Action, Edit},
-    replica::{Config, Fault, Replica},
+    id::{EntryId, FeedId},
+    map::Edit,
+    replica::{Config, Fault, Replica, WriteError},
     space::{Genesis, Mode},
-    sync::{Message, digest},
+    sync::Message,
     time::Wall,
 };
-use aether_sim::{
-    At, Boot, Draw, Effects, Limits, Mixed, NodeId, Run, Runner, Scenario, Subject, World,
-};
+use aether_sim::{At, Boot, Effects, Limits, Mixed, NodeId, Runner, Scenario, Subject, World};
 
 use self::{
+    checks::{Model, all_agree, check_state, check_written, world},
     host::{Host, Input, OWN, Output, Packet, Rows, What},
     liar::Liar,
+    workload::draw_writes,
 };
 
 /// What the true wall clock shows when the simulation begins.
@@ -47,7 +45,8 @@ enum Command {
 
 #[derive(Debug)]
 enum Event {
-    Written(EntryId),
+    /// An entry is synced, and with it these keys are added to the log.
+    Written(EntryId, Vec<Vec<u8>>),
     Forked(FeedId, Evidence),
     Faulted(NodeId, Fault),
     Violated(String),
@@ -60,8 +59,9 @@ struct Guests {
     keys: Vec<SecretKey>,
     ids: BTreeMap<PublicKey, NodeId>,
     liar: Option<NodeId>,
-    /// What users were told is written.
-    written: Rc<RefCell<Vec<(NodeId, EntryId)>>>,
+    /// How many branches the liar signs at once, if that is all it does.
+    branches: usize,
+    model: Rc<RefCell<Model>>,
 }
 
 impl Guests {
@@ -76,7 +76,8 @@ impl Guests {
             keys,
             ids,
             liar,
-            written: Rc::default(),
+            branches: 0,
+            model: Rc::default(),
         }
     }
 
@@ -103,7 +104,9 @@ impl Subject for Guests {
         if self.liar == Some(at.node) {
             let seed = u64::from_le_bytes(*boot.seed.first_chunk().expect("32 bytes"));
             let space = self.genesis.space_id();
-            return Mixed::Liar(Box::new(Liar::new(space, key, at.now, Self::wall(at), seed)));
+            let mut liar = Liar::new(space, key, at.now, Self::wall(at), seed);
+            liar.flood(self.branches);
+            return Mixed::Liar(Box::new(liar));
         }
         let own = boot.disk.get(&OWN).map(|bytes| {
             EntryId::read(&mut Reader::new(bytes)).expect("what was put is read back")
@@ -154,11 +157,12 @@ impl Subject for Guests {
                 effects.sync();
                 effects.input(Input::Persisted(generation));
             }
-            Output::Written(Some(id)) => effects.observe(Event::Written(id)),
-            Output::Written(None) => effects.sometimes("nothing to write"),
-            Output::Refused(_) => effects.sometimes("write refused"),
+            Output::Written(Some(id), keys) => effects.observe(Event::Written(id, keys)),
+            Output::Written(None, _) => effects.sometimes("nothing to write"),
+            Output::Refused(WriteError::Busy) => effects.sometimes("write refused"),
+            Output::Refused(why) => effects.observe(Event::Violated(format!("refused: {why}"))),
             Output::Forked(feed, evidence) => effects.observe(Event::Forked(feed, evidence)),
-            Output::Outrun(_) => effects.observe(Event::Outrun),
+            Output::Outrun => effects.observe(Event::Outrun),
             Output::Faulted(peer, fault) => {
                 effects.observe(Event::Faulted(self.ids[&peer], fault));
             }
@@ -188,141 +192,6 @@ impl Subject for Guests {
             },
         };
         format!("{stream}: {what}")
-    }
-}
-
-/// A world in which nobody honest is blamed or framed, and nothing is said that isn't synced.
-fn world(run: Run, scenario: Scenario, guests: &Guests) -> World<Guests> {
-    let mut world = World::new(run, scenario, guests.clone());
-    let (subject, written) = (guests.clone(), Rc::clone(&guests.written));
-    world.invariant("nobody honest is blamed, and what is said is synced", move |world| {
-        for (node, event) in world.observed() {
-            match event {
-                Event::Violated(what) => return Err(format!("{node}: {what}, which isn't synced")),
-                Event::Faulted(by, fault) if subject.liar != Some(*by) => {
-                    return Err(format!("{node} blames {by} for {fault:?}"));
-                }
-                Event::Faulted(..) => world.sometimes("liar found out"),
-                Event::Forked(feed, _) => {
-                    let author = subject.ids[&feed.author];
-                    if subject.liar != Some(author) {
-                        return Err(format!("{node} says that {author} forked its feed"));
-                    }
-                    world.sometimes("fork seen");
-                }
-                Event::Outrun => return Err(format!("{node} takes its disk for an old copy")),
-                Event::Written(id) => written.borrow_mut().push((*node, *id)),
-            }
-        }
-        Ok(())
-    });
-    // What each node held when it had synced something, by its digest.
-    let mut known: BTreeMap<Hash, BTreeSet<EntryId>> = BTreeMap::new();
-    let mut last: BTreeMap<NodeId, Position> = BTreeMap::new();
-    world.invariant("equal digests mean equal entries", move |world| {
-        let Some(node) = world.touched() else { return Ok(()) };
-        let Some(host) = world.node(node).and_then(Mixed::honest) else { return Ok(()) };
-        let synced = host.replica.synced();
-        let is_still = synced == host.replica.book().last();
-        if !is_still || last.insert(node, synced) == Some(synced) {
-            return Ok(());
-        }
-        let (digest, entries) = (digest(host.replica.rows().values()), entries(host));
-        let first = known.entry(digest).or_insert_with(|| entries.clone());
-        if *first == entries { Ok(()) } else { Err("one digest, and different entries".into()) }
-    });
-    world
-}
-
-/// All that a replica keeps.
-fn entries(host: &Host) -> BTreeSet<EntryId> {
-    let book = host.replica.book();
-    let all = book.order(Position::ZERO).map(|row| {
-        let Ok((_, local, tip)) = row;
-        EntryId { feed: book.catalog().at(local).id(), number: tip.number, hash: tip.hash }
-    });
-    all.collect()
-}
-
-fn draw_writes(world: &mut World<Guests>, guests: &Guests, until: Time) {
-    let count = world.draw().below(60);
-    for _ in 0..count {
-        let at = Time::from_micros(world.draw().number(0..=until.as_micros()));
-        let node = NodeId(world.draw().below(guests.keys.len()));
-        let command = if world.draw().chance(0.3) {
-            Command::Write(1 + world.draw().below(2000))
-        } else {
-            let edits = 1 + world.draw().below(8);
-            Command::Edit((0..edits).map(|_| draw_edit(world.draw())).collect())
-        };
-        world.command_at(at, node, command);
-    }
-}
-
-/// Few keys, so that writers meet.
-fn draw_edit(draw: &mut Draw) -> Edit {
-    let key = vec![b'a' + u8::try_from(draw.below(6)).expect("a letter")];
-    let value = draw.number(0..=u64::MAX).to_be_bytes().to_vec();
-    let (kind, key, action) = match draw.below(8) {
-        0 | 1 => (Kind::Map, key, Action::Put(value)),
-        2 => (Kind::Map, key, Action::Remove),
-        3 => (Kind::Set, key, Action::Put(Vec::new())),
-        4 => (Kind::Set, key, Action::Remove),
-        5 => (Kind::Counter, key, Action::Add(i64::from(value[0]) - 100)),
-        6 => (Kind::Counter, key, Action::Reset),
-        _ => (Kind::Register, Vec::new(), Action::Put(value)),
-    };
-    Edit::new(Collection::new(kind, "all"), key, action).expect("within the limits")
-}
-
-fn all_agree(world: &World<Guests>, guests: &Guests) -> bool {
-    let mut all = guests.honest(world).map(|host| &host.replica);
-    let Some(first) = all.next() else { return true };
-    all.all(|other| other.rows() == first.rows() && other.book().stale().is_empty())
-}
-
-/// What a replica's collections show.
-fn state(host: &Host) -> Hash {
-    let book = host.replica.book();
-    let Ok(hash) = map::state_hash(book.rows(), book.catalog());
-    hash
-}
-
-/// Collections are a function of which entries are kept: the same on all, and the same as on one
-/// that takes them in one after the other.
-fn check_state(world: &World<Guests>, guests: &Guests) {
-    let states: BTreeSet<Hash> = guests.honest(world).map(state).collect();
-    assert_eq!(states.len(), 1, "replicas with the same entries show different collections");
-    for host in guests.honest(world) {
-        let Ok(mut fresh) = Book::open(Rows::new());
-        let book = host.replica.book();
-        for row in book.order(Position::ZERO) {
-            let Ok((_, local, tip)) = row;
-            let Ok(entry) = book.entry(local, tip);
-            let entry = entry.expect("what has a place is kept");
-            let Ok(taken) = fresh.take(&entry, book.catalog().at(local).authority());
-            assert!(taken.placed.is_kept(), "{:?} is {:?}", entry.header().id(), taken.placed);
-        }
-        for collection in fresh.stale().clone() {
-            let Ok(()) = fresh.rebuild(&collection);
-        }
-        let Ok(hash) = map::state_hash(fresh.rows(), fresh.catalog());
-        assert!(states.contains(&hash), "a fresh replica shows other collections");
-    }
-}
-
-fn check_written(world: &World<Guests>, guests: &Guests) {
-    let held: Vec<BTreeSet<EntryId>> = guests.honest(world).map(entries).collect();
-    for (node, id) in guests.written.borrow().iter() {
-        assert!(held.iter().all(|held| held.contains(id)), "{node} wrote {id:?}, which is lost");
-    }
-    for host in guests.honest(world) {
-        for known in host.replica.book().catalog().feeds() {
-            // A liar's forks are known to all: that is part of the rows, and so of the digest.
-            if known.feed().tips().len() > 1 {
-                world.sometimes("both lanes of a fork kept");
-            }
-        }
     }
 }
 

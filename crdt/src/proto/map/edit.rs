@@ -177,6 +177,38 @@ where
     draft_within(&ENTRY, edits, own, rows, feeds)
 }
 
+/// Whether the totals of counters fit through all edits, in however many entries they are drafted.
+///
+/// Costs one look-up for each counter's key.
+///
+/// # Errors
+/// As [`draft`].
+pub fn check_totals<R, F>(
+    edits: &[Edit],
+    own: &FeedId,
+    rows: &R,
+    feeds: &F,
+) -> Result<(), WriteError<R::Error>>
+where
+    R: Base,
+    F: Feeds,
+{
+    let mut totals: BTreeMap<(Collection, &[u8]), Key> = BTreeMap::new();
+    let counters =
+        edits.iter().enumerate().filter(|(_, edit)| edit.collection.kind() == Kind::Counter);
+    for (at, edit) in counters {
+        let key = match totals.entry((edit.collection, &edit.key)) {
+            btree_map::Entry::Occupied(key) => key.into_mut(),
+            btree_map::Entry::Vacant(vacant) => {
+                let found = read::get(&edit.collection, &edit.key, rows, feeds);
+                vacant.insert(Key::of(&found.map_err(WriteError::Rows)?, own))
+            }
+        };
+        key.step = key.after(edit).ok_or(WriteError::Overflow { at })?;
+    }
+    Ok(())
+}
+
 /// Why edits aren't drafted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

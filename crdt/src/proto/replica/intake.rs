@@ -45,9 +45,7 @@ impl<B: Base> Replica<B> {
         }
         let Some(authority) = self.authority(&header)? else { return Ok(Intake::Not) };
         match self.book.judge(&header).map_err(Broken::Rows)? {
-            None if self.book.catalog().feeds().len() >= self.config.max_feeds => {
-                return Ok(Intake::Not);
-            }
+            None if header.number() > 1 || self.is_full() => return Ok(Intake::Not),
             Some(Placed::Gap) => return Ok(Intake::Not),
             Some(Placed::Lost { .. } | Placed::Below | Placed::Pinned) => {
                 return self.witness(header);
@@ -79,6 +77,11 @@ impl<B: Base> Replica<B> {
         let parent = self.book.header(&parent).map_err(Broken::Rows)?;
         let follows = parent.is_some_and(|parent| header.follows(&parent, authority).is_ok());
         if follows { Ok(()) } else { Err(Fault::Malformed.into()) }
+    }
+
+    /// Whether no feed is taken any more that isn't known.
+    pub(super) fn is_full(&self) -> bool {
+        self.book.catalog().feeds().len() >= self.config.max_feeds
     }
 
     /// Whether it cites what isn't settled.

@@ -17,7 +17,7 @@ use super::{
 use crate::proto::{
     book::{Book, Walker},
     entry::Header,
-    feed::Tip,
+    feed::{Evidence, Tip},
     id::{FeedId, Position},
     map::Feeds as _,
     rows::{Base, Rows},
@@ -38,6 +38,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LANE_CHANGES: u32 = 16;
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// How often a hello is put off, a second each, while entries are on their way.
+const PUT_OFF: u8 = 8;
+
+/// A peer in one session with it: what came in another isn't acknowledged in this one.
+pub(super) type Sender = (PublicKey, u64);
+
+/// How often each peer changed lanes of a feed, and since when that is counted. Some 120 bytes for
+/// each pair of which that was so in the last minute.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes(BTreeMap<(PublicKey, FeedId), (Time, u32)>);
+
+impl Changes {
+    fn count(&mut self, now: Time, peer: PublicKey, feed: FeedId) {
+        self.0.retain(|_, (since, _)| now.since(*since) < MINUTE);
+        let (_, count) = self.0.entry((peer, feed)).or_insert((now, 0));
+        *count += 1;
+    }
+
+    /// Whether a peer did it so often that it may not do it again.
+    fn is_spent(&self, now: Time, peer: PublicKey, feed: FeedId) -> bool {
+        let found = self.0.get(&(peer, feed));
+        found.is_some_and(|(since, count)| now.since(*since) < MINUTE && *count >= LANE_CHANGES)
+    }
+}
+
 /// What a peer owes an answer to: both ends may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
@@ -51,6 +76,8 @@ enum Asked {
 /// A session with one peer.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
+    /// Which of all the replica ever had.
+    number: u64,
     receiving: Receiving,
     asked: Asked,
     /// All its rows, as far as they came.
@@ -62,9 +89,9 @@ pub(super) struct Session {
     patience: Time,
     /// When to say hello next.
     pub(super) due: Time,
+    /// How often that was put off.
+    put_off: u8,
     sending: Sending,
-    /// How often the peer changed lanes of a feed, and since when that is counted.
-    changes: BTreeMap<FeedId, (Time, u32)>,
 }
 
 /// Up to where a peer has the own feed.
@@ -79,7 +106,8 @@ struct Own {
 struct Sending {
     /// What was sent last, by number in the session.
     last: u64,
-    unacked: VecDeque<(u64, usize)>,
+    /// Number, bytes and feed.
+    unacked: VecDeque<(u64, usize, u32)>,
     bytes: usize,
     /// By the position of the entry that each is behind, which is the next to send.
     ways: BTreeMap<Position, Walker>,
@@ -94,9 +122,10 @@ impl Sending {
         self.unacked.is_empty() || (self.unacked.len() < MAX_UNACKED && all <= MAX_UNACKED_BYTES)
     }
 
-    fn stop(&mut self) {
-        self.ways.clear();
-        self.own = None;
+    /// Sends no more of a feed.
+    fn stop(&mut self, local: u32) {
+        self.ways.retain(|_, way| way.local() != local);
+        self.own = self.own.filter(|own| own.local != Some(local));
     }
 
     /// Goes on along a way, as far as there is one.
@@ -118,20 +147,25 @@ impl Sending {
         Ok(())
     }
 
-    fn acked(&mut self, upto: u64) -> bool {
-        while let Some((n, bytes)) = self.unacked.front().copied()
+    /// Takes an acknowledgement. `false` if it is of what wasn't sent.
+    fn acked(&mut self, upto: u64, not: &[u64]) -> bool {
+        while let Some((n, bytes, local)) = self.unacked.front().copied()
             && n <= upto
         {
             self.unacked.pop_front();
             self.bytes -= bytes;
+            if not.contains(&n) {
+                self.stop(local);
+            }
         }
         upto <= self.last
     }
 }
 
 impl Session {
-    pub(super) fn new(now: Time) -> Self {
+    fn new(now: Time, number: u64) -> Self {
         Self {
+            number,
             receiving: Receiving::default(),
             asked: Asked::Nothing,
             all: Gathered::default(),
@@ -139,8 +173,8 @@ impl Session {
             differing: Gathered::default(),
             patience: Time::MAX,
             due: now + QUIET,
+            put_off: 0,
             sending: Sending::default(),
-            changes: BTreeMap::new(),
         }
     }
 
@@ -159,15 +193,6 @@ impl Session {
         let idle = self.sending.ways.is_empty() && self.sending.unacked.is_empty();
         !idle || self.receiving.open() > 0
     }
-
-    /// How often the peer changed lanes of a feed in this minute.
-    fn changes(&mut self, now: Time, feed: FeedId) -> &mut u32 {
-        let (since, count) = self.changes.entry(feed).or_insert((now, 0));
-        if now.since(*since) >= MINUTE {
-            (*since, *count) = (now, 0);
-        }
-        count
-    }
 }
 
 impl<B: Base> Replica<B> {
@@ -177,7 +202,8 @@ impl<B: Base> Replica<B> {
             self.outputs.push_back(Output::Close { peer, fault: None });
             return;
         }
-        self.sessions.insert(peer, Session::new(now));
+        self.begun += 1;
+        self.sessions.insert(peer, Session::new(now, self.begun));
         if opens {
             self.hello(now, peer);
         }
@@ -189,6 +215,7 @@ impl<B: Base> Replica<B> {
         let (due, digest) = (self.quiet(now), self.digest());
         let Some(session) = self.sessions.get_mut(&peer) else { return };
         session.asked = Asked::Hello(digest);
+        session.put_off = 0;
         (session.due, session.patience) = (due, now + PATIENCE);
         self.outputs.push_back(Output::Send { to: peer, message });
     }
@@ -220,7 +247,9 @@ impl<B: Base> Replica<B> {
         if session.is_owed() {
             self.sessions.remove(&peer);
             self.outputs.push_back(Output::Close { peer, fault: None });
-        } else if session.is_busy() {
+        } else if session.is_busy() && session.put_off < PUT_OFF {
+            // What is on its way would be compared as lacking, and sent twice.
+            session.put_off += 1;
             session.due = now + NEWS;
         } else {
             self.hello(now, peer);
@@ -382,11 +411,15 @@ impl<B: Base> Replica<B> {
             }
         }
         let outrun = self.own.filter(|own| {
+            if self.has_written {
+                return false;
+            }
             let (theirs, ours) = (theirs.get(own), self.rows.get(own));
             theirs.is_some_and(|theirs| theirs.top() > ours.map_or(0, Row::top))
         });
         if let Some(feed) = outrun {
             self.outrun(feed);
+            sending.own = Some(self.own_tip());
         }
         for feed in evidence {
             self.send_evidence(peer, &feed)?;
@@ -435,7 +468,7 @@ impl<B: Base> Replica<B> {
             sending.ways.pop_first();
             sending.go(&self.book, way, own)?;
             sending.last += 1;
-            sending.unacked.push_back((sending.last, bytes));
+            sending.unacked.push_back((sending.last, bytes, way.local()));
             sending.bytes += bytes;
             let (header, payload) = (stored.header.into(), stored.payload.into());
             let message = Message::Entry { n: sending.last, header, payload };
@@ -453,24 +486,29 @@ impl<B: Base> Replica<B> {
         payload: Vec<u8>,
     ) -> Result<(), Broken<B::Error>> {
         let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
-        if !session.receiving.begin(n, header.len() + payload.len()) {
+        if !session.receiving.begin(n, header.len().saturating_add(payload.len())) {
             return Err(Fault::Unasked.into());
         }
+        let sender = (from, session.number);
         if self.is_restless(now, from, header)? {
-            self.end(from, n, false);
+            self.end(sender, n, false);
             return Ok(());
         }
         match self.offer(now, header, payload)? {
             Intake::Taken(id, placed) if placed.is_kept() => {
-                self.batch.acks.push((from, n));
-                self.foreign = true;
-                if let (Some(_), Some(session)) = (placed.evicted(), self.sessions.get_mut(&from)) {
-                    *session.changes(now, id.feed) += 1;
+                self.batch.acks.push((sender, n));
+                self.batch.foreign = true;
+                // This node's own hand, and not from its disk.
+                self.outrun(id.feed);
+                if placed.evicted().is_some() {
+                    self.changes.count(now, from, id.feed);
                 }
             }
-            Intake::Known(position) if position > self.synced => self.batch.acks.push((from, n)),
-            Intake::Known(_) => self.end(from, n, true),
-            Intake::Taken(..) | Intake::Not => self.end(from, n, false),
+            Intake::Known(position) if position > self.synced => {
+                self.batch.acks.push((sender, n));
+            }
+            Intake::Known(_) => self.end(sender, n, true),
+            Intake::Taken(..) | Intake::Not => self.end(sender, n, false),
         }
         Ok(())
     }
@@ -483,12 +521,11 @@ impl<B: Base> Replica<B> {
         from: PublicKey,
         header: &[u8],
     ) -> Result<bool, Broken<B::Error>> {
-        let Some(session) = self.sessions.get_mut(&from) else { return Ok(false) };
-        if session.changes.is_empty() {
+        if self.changes.0.is_empty() {
             return Ok(false);
         }
         let Ok(header) = Header::decode(header) else { return Ok(false) };
-        if *session.changes(now, header.feed()) < LANE_CHANGES {
+        if !self.changes.is_spent(now, from, header.feed()) {
             return Ok(false);
         }
         let judged = self.book.judge(&header).map_err(Broken::Rows)?;
@@ -496,9 +533,22 @@ impl<B: Base> Replica<B> {
     }
 
     /// Says what became of an entry that a peer sent.
-    pub(super) fn end(&mut self, from: PublicKey, n: u64, synced: bool) {
+    pub(super) fn end(&mut self, (from, number): Sender, n: u64, synced: bool) {
+        self.ended((from, number), n, synced);
+        self.acknowledge(from);
+    }
+
+    /// Notes what became of an entry that a peer sent.
+    pub(super) fn ended(&mut self, (from, number): Sender, n: u64, synced: bool) {
+        let session = self.sessions.get_mut(&from).filter(|session| session.number == number);
+        if let Some(session) = session {
+            session.receiving.end(n, synced);
+        }
+    }
+
+    /// Says what became of entries, as far as that is known.
+    pub(super) fn acknowledge(&mut self, from: PublicKey) {
         let Some(session) = self.sessions.get_mut(&from) else { return };
-        session.receiving.end(n, synced);
         while let Some(message) = session.receiving.ack() {
             self.outputs.push_back(Output::Send { to: from, message });
         }
@@ -513,12 +563,11 @@ impl<B: Base> Replica<B> {
     ) -> Result<(), Broken<B::Error>> {
         let soon = now + NEWS + self.chance(NEWS);
         let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
-        if !session.sending.acked(upto) {
+        if !session.sending.acked(upto, not) {
             return Err(Fault::Unasked.into());
         }
         if !not.is_empty() {
-            // What follows would hang in the air. The next rows tell what the peer lacks then.
-            session.sending.stop();
+            // The next rows tell what the peer lacks then.
             session.due = session.due.min(soon);
         }
         self.pump(from).map_err(Broken::Rows)
@@ -533,9 +582,11 @@ impl<B: Base> Replica<B> {
         if !is_pair || first.space() != self.space || second.space() != self.space {
             return Err(Fault::Malformed.into());
         }
+        let tip = |header: &Header| Tip { number: header.number(), hash: header.hash() };
+        let Some(shown) = Evidence::of(tip(&first), tip(&second)) else { return Ok(()) };
         let is_news = self.book.known(&first.feed()).is_some_and(|known| {
             let evidence = known.feed().evidence();
-            evidence.is_none_or(|evidence| evidence.number() >= first.number())
+            evidence.is_none_or(|evidence| evidence.join(shown) != evidence)
         });
         if !is_news {
             return Ok(());
@@ -560,6 +611,9 @@ impl<B: Base> Replica<B> {
     pub(super) fn outrun(&mut self, feed: FeedId) {
         if self.own == Some(feed) {
             self.own = None;
+            // Of the feed that comes next there is nothing before, so everybody is sent it.
+            let own = self.own_tip();
+            self.sessions.values_mut().for_each(|session| session.sending.own = Some(own));
             self.outputs.push_back(Output::Outrun { feed });
         }
     }

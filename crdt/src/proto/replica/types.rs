@@ -3,7 +3,7 @@
 use aether_core::PublicKey;
 
 use crate::proto::{
-    entry::{Draft, DraftError},
+    entry::{Draft, DraftError, Misfit},
     feed::{Evidence, Placed},
     id::{EntryId, FeedId, Position},
     map::Edit,
@@ -118,7 +118,8 @@ pub enum Output {
         /// The entry, or the last of several; none if there was nothing to write.
         id: Option<EntryId>,
     },
-    /// The user's write wasn't done, and nothing of it ever will be.
+    /// The user's write wasn't done, and nothing of it ever will be; or, if the disk failed, it may
+    /// be there when the replica is opened anew.
     Refused {
         /// Which write.
         token: u64,
@@ -177,6 +178,10 @@ pub enum WriteError {
     /// The draft makes no entry.
     #[error("the draft makes no entry")]
     Draft(#[from] DraftError),
+    /// The entry couldn't stand in the space: an owner's key writes no payloads, and no other key
+    /// pins checkpoints.
+    #[error("the entry can't stand in the space")]
+    Misfit(#[from] Misfit),
     /// What this author has added to a counter altogether doesn't fit 64 bits. Nothing of the write
     /// was done.
     #[error("the edits make what this author added to a counter too large")]

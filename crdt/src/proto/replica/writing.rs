@@ -8,7 +8,7 @@ use super::{
     types::{Output, WriteError},
 };
 use crate::proto::{
-    entry::{Authority, Draft, MAX_ROWS_PER_FEED, Place},
+    entry::{Authority, Draft, DraftError, MAX_ROWS_PER_FEED, Place},
     id::{EntryId, FeedId},
     map::{self, Edit},
     rows::Base,
@@ -60,6 +60,18 @@ impl<B: Base> Replica<B> {
                     return Ok(());
                 }
             };
+            if last.is_none() && drafted.taken < edits.len() {
+                // Nothing of it is done unless all is.
+                let fits = map::check_totals(edits, &own, self.book.rows(), self.book.catalog());
+                match fits {
+                    Ok(()) => {}
+                    Err(map::WriteError::Rows(error)) => return Err(error),
+                    Err(map::WriteError::Overflow { .. }) => {
+                        self.refuse(token, WriteError::Overflow);
+                        return Ok(());
+                    }
+                }
+            }
             edits = &edits[drafted.taken..];
             if drafted.ops.is_empty() {
                 continue;
@@ -84,6 +96,10 @@ impl<B: Base> Replica<B> {
         self.outputs.push_back(Output::Refused { token, why });
     }
 
+    pub(super) fn refuse_failed(&mut self, token: u64) {
+        self.refuse(token, WriteError::Failed);
+    }
+
     /// Completes a draft's frontier, signs it as the next entry of the own feed, and takes it in.
     fn draft(
         &mut self,
@@ -91,45 +107,56 @@ impl<B: Base> Replica<B> {
         mut draft: Draft,
         cites: &[FeedId],
     ) -> Result<Result<EntryId, WriteError>, B::Error> {
-        let own = match self.own {
-            Some(own) => own,
-            None if self.book.catalog().feeds().len() >= self.config.max_feeds => {
-                return Ok(Err(WriteError::Feeds));
-            }
-            None => self.begin(now),
-        };
+        let own = self.own.unwrap_or_else(|| self.begin(now));
+        if self.book.known(&own).is_none() && self.is_full() {
+            return Ok(Err(WriteError::Feeds));
+        }
         let cites: Vec<FeedId> = cites.iter().filter(|feed| **feed != own).copied().collect();
         let tips =
             |feed: &FeedId| self.book.known(feed).map_or(0, |known| known.feed().tips().len());
-        let chosen = self.citing.choose(now, &cites, tips);
+        let chosen = self.citing.choose(now, &cites, draft.cited(), tips);
         for feed in &chosen {
-            let tips = self.book.known(feed).map(|known| known.feed().tips()).unwrap_or_default();
-            for tip in tips.into_iter().take(MAX_ROWS_PER_FEED) {
-                let id = EntryId { feed: *feed, number: tip.number, hash: tip.hash };
-                let Some(header) = self.book.header(&id)? else { continue };
-                if let Err(error) = draft.cite(id, header.time()) {
-                    return Ok(Err(error.into()));
-                }
+            if let Err(error) = self.cite(&mut draft, feed)? {
+                return Ok(Err(error.into()));
             }
         }
-        let Some(place) = self.place(own)? else {
-            return Ok(Err(crate::proto::entry::DraftError::Time.into()));
-        };
+        let Some(place) = self.place(own)? else { return Ok(Err(DraftError::Time.into())) };
         let entry = match draft.sign(&self.key, place, self.wall(now)) {
             Ok(entry) => entry,
             Err(error) => return Ok(Err(error.into())),
         };
+        if let Err(misfit) = entry.header().fits(&self.genesis, Authority::Genesis) {
+            return Ok(Err(misfit.into()));
+        }
         self.citing.cited(now, &chosen);
         self.take(now, &entry, Authority::Genesis)?;
         let id = entry.header().id();
         self.batch.own = Some(id);
+        self.has_written = true;
         Ok(Ok(id))
+    }
+
+    /// Cites what is kept of a feed by its tips.
+    fn cite(&self, draft: &mut Draft, feed: &FeedId) -> Result<Result<(), DraftError>, B::Error> {
+        let tips = self.book.known(feed).map(|known| known.feed().tips()).unwrap_or_default();
+        for tip in tips.into_iter().take(MAX_ROWS_PER_FEED) {
+            let id = EntryId { feed: *feed, number: tip.number, hash: tip.hash };
+            let Some(header) = self.book.header(&id)? else { continue };
+            if let Err(error) = draft.cite(id, header.time()) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Begins a new incarnation.
     fn begin(&mut self, now: Time) -> FeedId {
         let random = u16::try_from(self.rng.next_u32() >> 16).expect("sixteen bits");
-        let own = FeedId::begin(self.key.public(), self.wall(now), random);
+        let mut own = FeedId::begin(self.key.public(), self.wall(now), random);
+        while self.book.known(&own).is_some() {
+            // A clock that was set back, and the chance of one in 65,536.
+            own.incarnation = own.incarnation.wrapping_add(1);
+        }
         self.own = Some(own);
         own
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::workload::log;
 use aether_core::{Protocol, PublicKey, Time, wire::Reader};
 use aether_crdt::proto::{
     entry::{Draft, Header},
@@ -22,7 +23,6 @@ pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug)]
 pub(crate) enum Input {
-    Wall(Wall),
     Up(PublicKey),
     Down(PublicKey),
     Packet { from: PublicKey, packet: Packet },
@@ -79,10 +79,11 @@ pub(crate) enum Output {
         changes: Changes,
         own: Option<EntryId>,
     },
-    Written(Option<EntryId>),
+    /// What was written, and which keys with it were added to the log.
+    Written(Option<EntryId>, Vec<Vec<u8>>),
     Refused(WriteError),
     Forked(FeedId, Evidence),
-    Outrun(FeedId),
+    Outrun,
     Faulted(PublicKey, Fault),
     /// Something was said that isn't so.
     Violated(String),
@@ -105,6 +106,8 @@ pub(crate) struct Host {
     streams: BTreeMap<PublicKey, Stream>,
     writing: BTreeMap<u64, Changes>,
     tokens: u64,
+    /// The keys that writes add to the log.
+    adding: BTreeMap<u64, Vec<Vec<u8>>>,
     outputs: VecDeque<Output>,
 }
 
@@ -117,6 +120,7 @@ impl Host {
             streams: BTreeMap::new(),
             writing: BTreeMap::new(),
             tokens: 0,
+            adding: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -185,12 +189,18 @@ impl Host {
                 self.writing.insert(generation, changes.clone());
                 self.outputs.push_back(Output::Persist { generation, changes, own });
             }
-            replica::Output::Written { id, .. } => self.outputs.push_back(Output::Written(id)),
-            replica::Output::Refused { why, .. } => self.outputs.push_back(Output::Refused(why)),
+            replica::Output::Written { token, id } => {
+                let keys = self.adding.remove(&token).unwrap_or_default();
+                self.outputs.push_back(Output::Written(id, keys));
+            }
+            replica::Output::Refused { token, why } => {
+                self.adding.remove(&token);
+                self.outputs.push_back(Output::Refused(why));
+            }
             replica::Output::Forked { feed, evidence } => {
                 self.outputs.push_back(Output::Forked(feed, evidence));
             }
-            replica::Output::Outrun { feed } => self.outputs.push_back(Output::Outrun(feed)),
+            replica::Output::Outrun { .. } => self.outputs.push_back(Output::Outrun),
             replica::Output::Rebuilt => {
                 self.outputs.push_back(Output::Sometimes("collections rebuilt"));
             }
@@ -275,7 +285,6 @@ impl Protocol for Host {
 
     fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Wall(wall) => self.feed(now, replica::Input::Wall(wall)),
             Input::Up(peer) => {
                 self.streams.entry(peer).or_default();
                 self.open(now, peer);
@@ -295,6 +304,8 @@ impl Protocol for Host {
             Input::Edit(edits) => {
                 self.tokens += 1;
                 let token = self.tokens;
+                let added = edits.iter().filter(|edit| *edit.collection() == log());
+                self.adding.insert(token, added.map(|edit| edit.key().to_vec()).collect());
                 self.feed(now, replica::Input::Edit { token, edits });
             }
             Input::Persisted(generation) => {

@@ -1,17 +1,21 @@
 //! A lying writer: it signs a tree of entries instead of a chain, shows each peer other branches of
-//! it, withholds payloads, repeats itself, forges others' headers and says rows that aren't so.
+//! it, withholds payloads, repeats itself, forges others' headers and says rows that aren't so. Its
+//! operations change the collections of others and name what it heard of, what it wrote on other
+//! branches, and what there never was.
+
+mod tree;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use aether_core::{Protocol, PublicKey, SecretKey, Time};
+use aether_core::{Hash, Protocol, PublicKey, SecretKey, Time};
 use aether_crdt::proto::{
-    entry::{Authority, Collection, Draft, Entry, Kind, Place},
-    id::{FeedId, SpaceId},
-    sync::{Message, Row, write_rows},
-    time::Wall,
+    entry::{Authority, Draft, Entry, Header, Place},
+    id::{EntryId, FeedId, SpaceId},
+    sync::{Message, Row, read_rows, write_rows},
+    time::{Hybrid, Wall},
 };
 use aether_sim::Draw;
 use minicbor::bytes::ByteArray;
@@ -19,12 +23,24 @@ use minicbor::bytes::ByteArray;
 use super::host::{Input, Output, Packet, What};
 
 /// Most entries that a liar signs.
-const MOST: usize = 40;
+const MOST: usize = 80;
+
+/// Most that it sends unacknowledged while it floods: what is allowed.
+const WINDOW: u64 = 256;
 
 #[derive(Debug)]
 struct Peer {
     stream: u32,
     sent: u64,
+    acked: u64,
+    /// How many branches it was offered of a flood.
+    flooded: usize,
+}
+
+impl Peer {
+    const fn new(stream: u32, flooded: usize) -> Self {
+        Self { stream, sent: 0, acked: 0, flooded }
+    }
 }
 
 #[derive(Debug)]
@@ -36,12 +52,16 @@ pub(crate) struct Liar {
     draw: Draw,
     /// Each entry, and which it follows.
     tree: Vec<(Entry, Option<usize>)>,
-    /// What others sent it.
+    /// Entries at number 1 with descending hashes.
+    flood: Vec<Entry>,
+    /// What others sent it, and the entries of others among that.
     heard: Vec<Message>,
+    others: Vec<(EntryId, Hybrid)>,
     peers: BTreeMap<PublicKey, Peer>,
     /// How much harm it does: what a peer finds out ends the session, so a subtle liar lasts longer.
     is_crude: bool,
     next: Time,
+    offered: usize,
     outputs: VecDeque<Output>,
 }
 
@@ -58,11 +78,19 @@ impl Liar {
             wall: (now, wall),
             draw,
             tree: Vec::new(),
+            flood: Vec::new(),
             heard: Vec::new(),
+            others: Vec::new(),
             peers: BTreeMap::new(),
             next: now,
+            offered: 0,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// How many entries of a flood it has offered.
+    pub(crate) const fn offered(&self) -> usize {
+        self.offered
     }
 
     fn say(&mut self, to: PublicKey, message: &Message) {
@@ -71,31 +99,12 @@ impl Liar {
         self.outputs.push_back(Output::Send { to, packet });
     }
 
-    /// Signs one more entry, mostly on a branch that is there, sometimes as a new one.
-    fn grow(&mut self, now: Time) {
-        if self.tree.len() == MOST {
-            return;
-        }
-        let near_tip = self.tree.len().saturating_sub(3);
-        let parent = match self.tree.len() {
-            0 => None,
-            _ if self.draw.chance(0.1) => None,
-            len if self.draw.chance(0.7) => Some(near_tip + self.draw.below(len - near_tip)),
-            len => Some(self.draw.below(len)),
-        };
-        let place = match parent {
-            Some(at) => Place::after(self.tree[at].0.header(), Authority::Genesis),
-            None => Some(Place::first(self.space, self.feed, Authority::Genesis)),
-        };
-        let mut draft = Draft::new();
-        let op = self.draw.number(0..=u64::MAX).to_be_bytes().to_vec();
-        draft.op(Collection::new(Kind::Map, "lies"), op).expect("there is room");
-        let (then, wall) = self.wall;
-        let since = u64::try_from(now.since(then).as_millis()).unwrap_or(0);
-        let ahead = if self.draw.chance(0.1) { 700_000 } else { 0 };
-        let wall = Wall::from_millis(wall.as_millis() + since + ahead);
-        let entry = draft.sign(&self.key, place.expect("few numbers"), wall);
-        self.tree.push((entry.expect("within the rules"), parent));
+    fn offer(&mut self, to: PublicKey, header: Vec<u8>, payload: Vec<u8>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        peer.sent += 1;
+        let n = peer.sent;
+        let message = Message::Entry { n, header: header.into(), payload: payload.into() };
+        self.say(to, &message);
     }
 
     /// Shows a peer one branch, from its first entry or from somewhere in it.
@@ -112,15 +121,10 @@ impl Liar {
             way.pop();
         }
         for at in way.into_iter().rev() {
-            let (header, payload) =
-                (self.tree[at].0.header().encode(), self.tree[at].0.payload().as_bytes().to_vec());
+            let entry = &self.tree[at].0;
+            let (header, payload) = (entry.header().encode(), entry.payload().as_bytes().to_vec());
             let withheld = self.is_crude && self.draw.chance(0.05);
-            let payload = if withheld { Vec::new() } else { payload };
-            let Some(peer) = self.peers.get_mut(&to) else { return };
-            peer.sent += 1;
-            let n = peer.sent;
-            let message = Message::Entry { n, header: header.into(), payload: payload.into() };
-            self.say(to, &message);
+            self.offer(to, header, if withheld { Vec::new() } else { payload });
         }
     }
 
@@ -138,19 +142,7 @@ impl Liar {
                 let rows = write_rows(&[Row::empty(self.feed)]).into();
                 self.say(to, &Message::Rows { differing: true, last: true, rows });
             }
-            6 => {
-                let mut pair: Vec<Entry> =
-                    self.tree.iter().map(|(entry, _)| entry.clone()).collect();
-                pair.sort_by_key(|entry| (entry.header().number(), entry.header().hash()));
-                let forked = pair
-                    .windows(2)
-                    .find(|pair| pair[0].header().number() == pair[1].header().number());
-                if let Some([first, second]) = forked {
-                    let [first, second] =
-                        [first, second].map(|entry| entry.header().encode().into());
-                    self.say(to, &Message::Evidence { first, second });
-                }
-            }
+            6 => self.show_fork(to),
             7 => self.say(to, &Message::Ack { upto: 1 << 40, not: vec![] }),
             8 => self.forge(to),
             _ => {
@@ -158,6 +150,19 @@ impl Liar {
                 self.say(to, &message);
             }
         }
+    }
+
+    fn show_fork(&mut self, to: PublicKey) {
+        let mut pair: Vec<&Entry> = self.tree.iter().map(|(entry, _)| entry).collect();
+        pair.sort_by_key(|entry| (entry.header().number(), entry.header().hash()));
+        let number = |entry: &Entry| entry.header().number();
+        let forks: Vec<[Vec<u8>; 2]> = pair
+            .windows(2)
+            .filter(|pair| number(pair[0]) == number(pair[1]))
+            .map(|pair| [pair[0].header().encode(), pair[1].header().encode()])
+            .collect();
+        let Some([first, second]) = self.draw.pick(&forks).cloned() else { return };
+        self.say(to, &Message::Evidence { first: first.into(), second: second.into() });
     }
 
     /// Another's header with a bit flipped, and a fork of another that isn't one.
@@ -171,43 +176,74 @@ impl Liar {
         let honest = header.clone();
         let at = header.len() - 1 - self.draw.below(120);
         header[at] ^= 1 << self.draw.below(8);
-        let Some(peer) = self.peers.get_mut(&to) else { return };
-        peer.sent += 1;
-        let n = peer.sent;
         if self.draw.chance(0.5) {
             let mut pair = [honest, header];
             pair.sort();
             let [first, second] = pair.map(Into::into);
             self.say(to, &Message::Evidence { first, second });
         } else {
-            let message = Message::Entry { n, header: header.into(), payload: payload.into() };
-            self.say(to, &message);
+            self.offer(to, header, payload);
         }
     }
 
+    /// Answers with rows that say that it has more of the peer's own feeds than the peer.
+    fn boast(&mut self, to: PublicKey, rows: &[u8]) {
+        let Ok(Some(rows)) = read_rows(rows) else { return };
+        let own = rows.iter().filter(|row| row.feed().author == to);
+        let boasts = own.flat_map(|row| {
+            let mut bytes = write_rows(&[Row::empty(row.feed())]);
+            if let Some(tips) = bytes.last_mut() {
+                *tips = 1;
+            }
+            bytes.extend((row.top() + 3).to_be_bytes());
+            bytes.extend([6; Hash::LEN]);
+            bytes
+        });
+        let rows = boasts.collect::<Vec<u8>>().into();
+        self.say(to, &Message::Rows { differing: true, last: true, rows });
+    }
+
     fn packet(&mut self, from: PublicKey, Packet { stream, what }: Packet) {
+        let flooded = self.peers.get(&from).map_or(0, |peer| peer.flooded);
         match what {
-            What::Begin => drop(self.peers.insert(from, Peer { stream, sent: 0 })),
+            What::Begin => drop(self.peers.insert(from, Peer::new(stream, flooded))),
             What::End => {
                 // It is back at once.
-                if let Some(peer) = self.peers.get_mut(&from)
-                    && self.key.public() < from
-                {
-                    *peer = Peer { stream: stream + 1, sent: 0 };
+                if self.peers.contains_key(&from) && self.key.public() < from {
+                    self.peers.insert(from, Peer::new(stream + 1, flooded));
                     let packet = Packet { stream: stream + 1, what: What::Begin };
                     self.outputs.push_back(Output::Send { to: from, packet });
                 }
             }
             What::Message(bytes) => {
                 let Ok(Some(message)) = Message::decode(&bytes) else { return };
-                if let Message::Entry { n, .. } = message {
-                    // It is a good listener.
-                    self.say(from, &Message::Ack { upto: n, not: vec![] });
-                }
+                self.hear(from, &message);
                 if self.heard.len() < 64 {
+                    if let Message::Entry { header, .. } = &message
+                        && let Ok(header) = Header::decode(header)
+                        && header.author() != self.key.public()
+                    {
+                        self.others.push((header.id(), header.time()));
+                    }
                     self.heard.push(message);
                 }
             }
+        }
+    }
+
+    fn hear(&mut self, from: PublicKey, message: &Message) {
+        match message {
+            // It is a good listener.
+            Message::Entry { n, .. } => self.say(from, &Message::Ack { upto: *n, not: vec![] }),
+            Message::Ack { upto, .. } => {
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.acked = *upto;
+                }
+            }
+            Message::Rows { differing: false, rows, .. } if self.draw.chance(0.5) => {
+                self.boast(from, rows);
+            }
+            _ => {}
         }
     }
 }
@@ -221,7 +257,7 @@ impl Protocol for Liar {
             Input::Up(peer) if self.key.public() < peer => {
                 let stream = self.draw.number(1 << 16..=1 << 17);
                 let stream = u32::try_from(stream).expect("17 bits");
-                self.peers.insert(peer, Peer { stream, sent: 0 });
+                self.peers.insert(peer, Peer::new(stream, 0));
                 let packet = Packet { stream, what: What::Begin };
                 self.outputs.push_back(Output::Send { to: peer, packet });
             }
@@ -230,9 +266,14 @@ impl Protocol for Liar {
             _ => {}
         }
         while now >= self.next {
-            self.lie(now);
-            self.next =
-                self.next + self.draw.duration(Duration::from_millis(100)..=Duration::from_secs(2));
+            let rest = if self.flood.is_empty() {
+                self.lie(now);
+                self.draw.duration(Duration::from_millis(100)..=Duration::from_secs(2))
+            } else {
+                self.pour();
+                Duration::from_secs(1)
+            };
+            self.next = self.next + rest;
         }
     }
 
