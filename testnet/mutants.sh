@@ -11,7 +11,8 @@
 #   - a line as it stands, found exactly once
 #   + the line that takes its place; none, and the line is gone
 #
-# Several lines of each kind are one block. The work is done in a copy, which shares a target folder
+# Several lines of each kind are one block. A line `! ARGUMENTS` before them all says what the tests
+# are run with, such as `--no-default-features`. The work is done in a copy, which shares a target folder
 # with the next run. Status: 0 all caught, 1 some survived, 2 it can't be told.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,7 +38,10 @@ git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' 
 done | tar --create --null --files-from - | tar --extract --directory "$work"
 export CARGO_TARGET_DIR=$root/target/mutants
 # A mutant may loop for ever. Ten minutes are more than a whole build takes.
-suite() { (cd "$work" && timeout 600 cargo test --quiet --locked --package "$crate" "$@"); }
+read -ra arguments <<<"$(sed -n 's/^! //p' "$list")"
+suite() {
+    (cd "$work" && timeout 600 cargo test --quiet --locked --package "$crate" "${arguments[@]}" "$@")
+}
 
 echo "$crate: its tests, as it stands"
 suite >"$work/log" 2>&1 || { tail -40 "$work/log" >&2; fail "they fail without a mutant"; }
@@ -76,7 +80,7 @@ while IFS= read -r line || [[ -n $line ]]; do
         '= '*) try; name=${line#= } file= old= new= ;;
         '- '* | -) line=${line#-}; line=${line# }; old+=${old:+$'\n'}$line ;;
         '+ '* | +) line=${line#+}; line=${line# }; new+=${new:+$'\n'}$line ;;
-        '#'* | '') ;;
+        '#'* | '!'* | '') ;;
         *) [[ -n $name && -z $file ]] || fail "$list: what is this line? $line"; file=$line ;;
     esac
 done <"$list"

@@ -1,11 +1,61 @@
 //! State on which all replicas converge, though they work offline and some of their writers lie.
 //!
-//! The keystone is the **feed**: one author's append-only log, whose entries are numbered, linked
-//! by BLAKE3 and signed with Ed25519. State is a pure function of a set of feed entries.
+//! A [`Space`] holds maps, sets, counters and registers. Every node that has the space has all of
+//! it, writes to it without asking anybody, and hears what others write as soon as it meets one
+//! that has it.
 //!
-//! What there is, all of it in [`proto`], which decides and does no I/O: the formats of what
-//! authors sign; what is kept of a feed whose author forks it, and the evidence; and which changes
-//! of Automerge documents are sound. There is no storage and no replication yet, and no collection
-//! to hold in hand.
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! # mod doctest {
+//! use aether_crdt::Spaces;
+//! use aether_mesh::{Node, Preset};
+//!
+//! # pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::builder(Preset::Local).data("alice").spawn().await?;
+//! let spaces = Spaces::open(&node).await?;
+//! let space = spaces.create("guests").await?;
+//! println!("join with {}", space.ticket().await?);
+//!
+//! let ages = space.map::<String, u32>("ages");
+//! ages.put(&"ada".to_owned(), &36).await?;
+//! assert_eq!(ages.get(&"ada".to_owned())?, Some(36));
+//! # Ok(())
+//! # }
+//! # }
+//! ```
+//!
+//! In reading order:
+//!
+//! - [`Spaces`], [`Space`] and [`Ticket`]: found one, or join one.
+//! - [`Map`], [`Set`], [`Counter`], [`Register`]: read and write. [`Watch`]: hear of changes.
+//! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone is
+//!   the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3 and
+//!   signed with Ed25519. State is a pure function of a set of feed entries.
+//!
+//! What isn't there yet: spaces that only some may write to, documents, and the compaction of what
+//! was overwritten. A space is open to everyone who has its ticket, and who has it can fill the
+//! disks of all others: give it to those you trust with that.
 
 pub mod proto;
+
+#[cfg(feature = "net")]
+mod collections;
+#[cfg(feature = "net")]
+mod driver;
+#[cfg(feature = "net")]
+mod space;
+#[cfg(feature = "net")]
+mod spaces;
+#[cfg(feature = "net")]
+mod ticket;
+
+#[cfg(feature = "net")]
+pub use self::{
+    collections::{
+        Changed, Counter, Key, LookupError, Map, MapBatch, Register, Set, Watch, WriteError,
+    },
+    driver::{StartError, WriteFailed},
+    space::Space,
+    spaces::{OpenError, Spaces, Status},
+    ticket::{Ticket, TicketError},
+};

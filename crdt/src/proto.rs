@@ -7,11 +7,25 @@
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
 //! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
+//! - [`access`]: who may write, and so what of each feed is kept and counts.
+//! - [`rows`]: sorted bytes, in which everything is kept.
+//! - [`map`]: maps, sets, counters and registers, a function of which entries count.
+//! - [`frontier`]: what an entry cites, and when nobody need wait for it.
+//! - [`book`]: all that a replica keeps of a space.
+//! - [`sync`]: how two replicas compare what they hold and send what is lacking.
+//! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
 //! - [`document`]: which bytes of Automerge are a change that is taken.
 
+pub mod access;
+pub mod book;
 pub mod document;
 pub mod entry;
 pub mod feed;
+pub mod frontier;
 pub mod id;
+pub mod map;
+pub mod replica;
+pub mod rows;
 pub mod space;
+pub mod sync;
 pub mod time;

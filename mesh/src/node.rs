@@ -67,6 +67,7 @@ pub struct Node {
 /// the network with them.
 struct Inner {
     key: SecretKey,
+    store: Store,
     config: Config,
     metrics: MetricsRegistry,
     network: mpsc::Sender<Command>,
@@ -110,6 +111,17 @@ impl Node {
     /// The mesh that the node is part of.
     pub fn mesh(&self) -> MeshId {
         self.inner.config.genesis.mesh_id()
+    }
+
+    /// The node's own key, for what is signed in its name above the mesh.
+    pub fn secret_key(&self) -> &SecretKey {
+        &self.inner.key
+    }
+
+    /// The node's store, for what is kept above the mesh: in the folder of its data, or without
+    /// one a [temporary](Store::temporary) one. Names of keyspaces and logs are shared by all.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
     }
 
     /// The settings that it was started with.
@@ -357,12 +369,12 @@ async fn start_here(
     let libp2p_metrics = metrics::libp2p(&mut registry);
     listen(&mut swarm, &config.listen).await?;
     let dns = resolver(&config);
-    let book = Book::open(store).map_err(|error| SpawnError::Store {
+    let book = Book::open(store.clone()).map_err(|error| SpawnError::Store {
         path: config.data.clone().unwrap_or_default(),
         source: error.into(),
     })?;
     let parts = network::Parts { clock, metrics, libp2p_metrics, book, dns, guard, seed: seed() };
-    Ok(run(config, key, (life, blobs), swarm, parts, guarded, registry))
+    Ok(run(config, (key, store), (life, blobs), swarm, parts, guarded, registry))
 }
 
 /// Sets up what guards a node of a closed mesh.
@@ -442,7 +454,7 @@ impl Common {
 /// Runs the drivers, and gives the handle that talks to them.
 fn run(
     config: Config,
-    key: SecretKey,
+    (key, store): (SecretKey, Store),
     (life, blob_store): (u64, BlobStore),
     swarm: Swarm<Behaviour>,
     parts: network::Parts,
@@ -493,6 +505,7 @@ fn run(
     tracing::info!(peer = %local, mesh = %common.mesh.short(), "node started");
     let inner = Inner {
         key,
+        store,
         config,
         metrics: MetricsRegistry::new(registry),
         network: network_tx,

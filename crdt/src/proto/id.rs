@@ -8,6 +8,8 @@
 //! | [`Tag`] | 8 | the first bytes of the hash of the header |
 //! | [`Dot`] | 60 | author, incarnation, number, tag, index of the operation in the entry |
 //!
+//! A [`Position`] is a replica's own, and never sent.
+//!
 //! Integers are big endian and stand in the order of the fields, so names sort like their bytes.
 
 use std::fmt;
@@ -196,6 +198,38 @@ impl Dot {
         let feed = FeedId::read(reader)?;
         let (number, tag) = (reader.u64()?, Tag::from_bytes(reader.array()?));
         Ok(Self { feed, number, tag, index: reader.u32()? })
+    }
+}
+
+/// The place of an entry in the order in which one replica took in, from 1. It means nothing to
+/// another replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(u64);
+
+impl Position {
+    /// Before all that was taken in.
+    pub const ZERO: Self = Self(0);
+
+    /// The position with this number.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn as_number(self) -> u64 {
+        self.0
+    }
+
+    /// The position behind. There are more than any replica takes in.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The position before; there is none before [`ZERO`](Self::ZERO).
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 }
 

@@ -8,3 +8,5 @@ mod mutants;
 mod oracle;
 mod past;
 mod script;
+#[cfg(feature = "net")]
+mod spaces;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     report::Report,
-    works::{Effort, blob, gossip, service},
+    works::{Effort, blob, crdt, gossip, service},
 };
 
 /// Measures Aether side by side with what it stands on.
@@ -38,6 +38,8 @@ pub enum Name {
     Service,
     /// Blobs beside a bare stream, and beside iroh-blobs and plain TCP where they are built.
     Blob,
+    /// Spaces: maps beside the engine alone, and what two replicas say to each other.
+    Crdt,
     /// Everything.
     All,
 }
@@ -49,7 +51,8 @@ impl Name {
             Self::Gossip => &["gossip"],
             Self::Service => &["service"],
             Self::Blob => &["blob"],
-            Self::All => &["gossip", "service", "blob"],
+            Self::Crdt => &["crdt"],
+            Self::All => &["gossip", "service", "blob", "crdt"],
         }
     }
 }
@@ -69,6 +72,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             "gossip" => runtime.block_on(gossip::measure(effort, &mut report)),
             "service" => runtime.block_on(service::measure(effort, &mut report)),
             "blob" => runtime.block_on(blob::measure(effort, &mut report)),
+            "crdt" => runtime.block_on(crdt::measure(effort, &mut report)),
             other => anyhow::bail!("there is no work named {other}"),
         }
     }
@@ -100,6 +104,10 @@ fn sample(name: Name, trial: &str) -> anyhow::Result<String> {
         Name::Blob => {
             let trial = serde_json::from_str(trial).context(UNKNOWN)?;
             serde_json::to_string(&runtime.block_on(blob::trial::run(&trial))?)
+        }
+        Name::Crdt => {
+            let trial = serde_json::from_str(trial).context(UNKNOWN)?;
+            serde_json::to_string(&runtime.block_on(crdt::trial::run(&trial))?)
         }
         Name::All => anyhow::bail!("a trial is of one work"),
     }?)

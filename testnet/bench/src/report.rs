@@ -76,12 +76,17 @@ pub const GOALS: &[Goal] = &[
     at_least("blob/speed-from-1/tcp", 0.9),
     at_least("blob/speed-from-1/quic", 0.9),
     at_least("blob/speed-from-1-beside-iroh-blobs/quic", 1.0),
+    at_least("crdt/puts-in-batches", 1.0),
+    at_least("crdt/puts-from-64", 0.7),
+    at_most("crdt/written-per-byte", 3.0),
+    at_most("crdt/sync-0", 1.0),
+    at_most("crdt/sync-100", 1.0),
 ];
 
 /// One figure of one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What was measured: `gossip`, `service` or `blob`.
+    /// What was measured: `gossip`, `service`, `blob` or `crdt`.
     pub work: String,
     /// Who was measured.
     pub subject: String,

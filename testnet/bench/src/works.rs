@@ -1,6 +1,7 @@
 //! What can be measured, one module each.
 
 pub mod blob;
+pub mod crdt;
 pub mod gossip;
 mod runs;
 pub mod service;

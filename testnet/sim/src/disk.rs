@@ -34,6 +34,20 @@ impl Disk {
         self.tail.len()
     }
 
+    /// What would survive a crash now, as a disk of its own.
+    pub(crate) fn copy(&self) -> Self {
+        Self { synced: self.synced.clone(), tail: Vec::new() }
+    }
+
+    /// Becomes the copy, but for keys that begin with `but`, unless that is empty.
+    pub(crate) fn restore(&mut self, copy: &Self, but: &[u8]) {
+        let stays = |key: &[u8]| !but.is_empty() && key.starts_with(but);
+        self.tail.clear();
+        self.synced.retain(|key, _| stays(key));
+        let rows = copy.synced.iter().filter(|(key, _)| !stays(key));
+        self.synced.extend(rows.map(|(key, value)| (key.clone(), value.clone())));
+    }
+
     pub(crate) fn write(&mut self, batch: Vec<Change>) {
         self.tail.push(batch);
     }
@@ -78,6 +92,25 @@ mod tests {
         disk.sync();
         assert_eq!(disk.iter().collect::<Vec<_>>(), [(&[2][..], &[2][..])]);
         assert_eq!(disk.unsynced(), 0);
+    }
+
+    #[test]
+    fn a_restored_copy_undoes_all_but_what_lies_elsewhere() {
+        let mut disk = Disk::default();
+        disk.write([put(1, 1), put(9, 1)].concat());
+        disk.sync();
+        disk.write(put(5, 5));
+        let copy = disk.copy();
+        disk.write([put(1, 2), put(2, 2), put(9, 2), put(8, 2)].concat());
+        disk.sync();
+        disk.write(put(7, 7));
+        let mut other = disk.clone();
+        disk.restore(&copy, &[9]);
+        let rows =
+            |disk: &Disk| disk.iter().map(|(key, value)| (key[0], value[0])).collect::<Vec<_>>();
+        assert_eq!((rows(&disk), disk.unsynced()), (vec![(1, 1), (9, 2)], 0));
+        other.restore(&copy, &[]);
+        assert_eq!(rows(&other), [(1, 1), (9, 1)], "what wasn't synced was not copied");
     }
 
     #[test]

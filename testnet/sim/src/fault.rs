@@ -49,6 +49,16 @@ pub enum Fault {
         /// Whether its disk is empty.
         wiped: bool,
     },
+    /// What would survive a crash of a node now is copied aside, in the place of an older copy.
+    Copy(NodeId),
+    /// The disk of a node that is down becomes the [copy](Self::Copy) that was made of it: a backup
+    /// is restored. Nothing happens if there is none, or if the node is up.
+    Restore {
+        /// The node.
+        node: NodeId,
+        /// Keys that begin so lie on another disk, which isn't restored; none, if it is empty.
+        but: Vec<u8>,
+    },
     /// Everything is well: no cut, no clog, no loss, duplication or reordering; every node that is
     /// down starts with its disk. Latency, bandwidth and wrong clocks stay.
     Heal,

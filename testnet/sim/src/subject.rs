@@ -121,6 +121,14 @@ impl<H, L> Mixed<H, L> {
             Self::Liar(_) => None,
         }
     }
+
+    /// What attacks it, where this is that.
+    pub fn liar(&self) -> Option<&L> {
+        match self {
+            Self::Honest(_) => None,
+            Self::Liar(liar) => Some(liar),
+        }
+    }
 }
 
 impl<H, L> Protocol for Mixed<H, L>

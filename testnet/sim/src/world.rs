@@ -47,6 +47,7 @@ const MAX_PENDING: usize = 1 << 20;
 /// | `sim: connection broken` | both ends were told, if alive |
 /// | `sim: crash`, `sim: restart`, `sim: restart with a wiped disk` | as it says |
 /// | `sim: unsynced write lost` | a batch that a crash took |
+/// | `sim: disk restored from a copy` | as it says |
 pub struct World<S: Subject> {
     subject: S,
     run: Run,

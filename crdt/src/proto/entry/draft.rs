@@ -98,6 +98,11 @@ impl Draft {
         Ok(self)
     }
 
+    /// How many entries it cites.
+    pub fn cited(&self) -> usize {
+        self.frontier.len()
+    }
+
     /// Makes a change of access; the last one set is the one that counts.
     pub fn access(&mut self, op: AccessOp) -> &mut Self {
         self.access = Some(op);

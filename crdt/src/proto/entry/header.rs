@@ -161,6 +161,11 @@ impl Header {
         Ok(Checked(self))
     }
 
+    /// Reads back a header that was checked before it was stored.
+    pub(in crate::proto) fn restore(bytes: &[u8]) -> Result<Checked<Self>, HeaderError> {
+        Self::decode(bytes).map(Checked)
+    }
+
     /// Signs a header that keeps the rules. The key is its author's: the caller sees to it.
     pub(super) fn sign(body: Body, key: &SecretKey) -> Result<Checked<Self>, HeaderError> {
         debug_assert_eq!(key.public(), body.feed.author, "an author signs for itself");
@@ -190,7 +195,9 @@ impl Header {
     }
 
     /// Whether it may stand in the space, in a feed that is written by `authority`. Whether that
-    /// authority stands isn't looked at.
+    /// authority stands isn't looked at, nor the role that it grants: that is for
+    /// [`Access::admit`](crate::proto::access::Access::admit), which refuses a pin of a checkpoint
+    /// where this does. To refuse an entry is to cut the feed before it, whoever refuses.
     pub fn fits(&self, genesis: &Genesis, authority: Authority) -> Result<(), Misfit> {
         if self.space() != genesis.space_id() {
             return Err(Misfit::OtherSpace);

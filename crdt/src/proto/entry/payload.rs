@@ -83,8 +83,8 @@ impl Collection {
         Self { id: *hash.as_bytes().first_chunk().expect("a hash has 32 bytes"), kind }
     }
 
-    /// What a payload names.
-    pub(super) const fn from_parts(id: CollectionId, kind: Kind) -> Self {
+    /// What a payload or a row names.
+    pub(in crate::proto) const fn from_parts(id: CollectionId, kind: Kind) -> Self {
         Self { id, kind }
     }
 

@@ -21,6 +21,17 @@ pub(super) struct Followed {
 }
 
 impl Chains {
+    /// Chains as they were stored, in the words of [`base`](Self::base) and
+    /// [`pinned`](Self::pinned).
+    pub const fn restore(base: Tip, tips: Vec<Tip>) -> Self {
+        Self { base, tips }
+    }
+
+    /// The pinned tips above the base, ascending; none lies below another.
+    pub fn pinned(&self) -> impl Iterator<Item = Tip> {
+        self.tips.iter().copied()
+    }
+
     /// The chains from `base` to `pins` among `all`, which reaches up to the number `top`.
     ///
     /// # Errors

@@ -17,6 +17,11 @@ impl<S: Subject> World<S> {
             Fault::Degrade { from, to, link } => self.network.set_link(from, to, link),
             Fault::Crash(node) => self.crash(node),
             Fault::Start { node, wiped } => self.start(node, wiped),
+            Fault::Copy(node) => {
+                let slot = &mut self.nodes[node.0];
+                slot.copy = Some(slot.disk.copy());
+            }
+            Fault::Restore { node, but } => self.restore(node, &but),
             Fault::Heal => self.heal(),
         }
         true
@@ -81,6 +86,14 @@ impl<S: Subject> World<S> {
             self.sometimes.get_mut().hit(name);
         }
         self.boot(node);
+    }
+
+    fn restore(&mut self, node: NodeId, but: &[u8]) {
+        let slot = &mut self.nodes[node.0];
+        if let (None, Some(copy)) = (&slot.node, &slot.copy) {
+            slot.disk.restore(copy, but);
+            self.sometimes.get_mut().hit("sim: disk restored from a copy");
+        }
     }
 
     /// Gives a node that is down a life.

@@ -17,6 +17,8 @@ pub(super) struct Slot<S: Subject> {
     pub(super) clock: Clock,
     pub(super) running: RunningClock,
     pub(super) disk: Disk,
+    /// What was copied of it aside.
+    pub(super) copy: Option<Disk>,
     pub(super) effects: Effects<S>,
     pub(super) syncing: bool,
     /// When the event that will look at the node's deadline comes, if there is one.
@@ -31,6 +33,7 @@ impl<S: Subject> Slot<S> {
             clock,
             running: clock.boot(Time::ZERO, draw),
             disk: Disk::default(),
+            copy: None,
             effects: Effects::default(),
             syncing: false,
             armed: None,

@@ -236,6 +236,31 @@ fn a_life_starts_anew_with_or_without_its_disk() {
 }
 
 #[test]
+fn a_node_that_is_down_can_start_from_an_old_copy_of_its_disk() {
+    let mut world = world(Scenario::calm(2));
+    let put = |world: &mut World<Probes>, key| {
+        world.command(A, vec![Act::Put(key), Act::Sync]);
+        world.run_for(ms(10));
+    };
+    put(&mut world, "old");
+    world.fault(Fault::Copy(A));
+    put(&mut world, "new");
+    put(&mut world, "log");
+    let restore = Fault::Restore { node: A, but: b"log".to_vec() };
+    world.fault(restore.clone());
+    assert!(world.disk(A).get(b"new").is_some(), "it is up");
+    world.fault(Fault::Crash(B));
+    world.fault(Fault::Restore { node: B, but: Vec::new() });
+    world.fault(Fault::Crash(A));
+    world.fault(restore);
+    world.fault(Fault::Start { node: A, wiped: false });
+    let keys: Vec<&[u8]> = world.disk(A).iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [&b"log"[..], b"old"]);
+    let restored = world.finish().sometimes.count("sim: disk restored from a copy");
+    assert_eq!(restored, 1, "of the other there was no copy");
+}
+
+#[test]
 fn late_nodes_wait_for_their_start() {
     let heals = Time::from_millis(500);
     let mut world = world(Scenario { late: [B, C].into(), heals, ..Scenario::calm(3) });

@@ -1,0 +1,749 @@
+//! The driver: owns the replicas of all spaces of a node, the commits to its store and its links.
+//!
+//! It runs on a thread of its own, since it reads the disk, hashes and signs. While one commit is
+//! being synced, what comes next is gathered for the one after: so any number of writers share one
+//! sync, and a slow disk holds back users and peers alike.
+
+mod link;
+mod links;
+mod shelf;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant, SystemTime},
+};
+
+use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time, wire::Reader, wire::Writer};
+use aether_mesh::PeerId;
+use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use self::link::{Frame, Front, Tag, front, tag};
+pub(crate) use self::{
+    link::Event,
+    links::{Links, STREAM},
+    shelf::{Names, Shelf},
+};
+use crate::{
+    proto::{
+        id::{EntryId, Position, SpaceId},
+        map::Edit,
+        replica::{Config, Fault, Input, Output, Replica, WriteError},
+        space::Genesis,
+        time::Wall,
+    },
+    spaces::{OpenError, Status},
+};
+
+/// Changes that wait for the commit under way, above which nothing more is taken in.
+const MAX_GATHERED: usize = 16 << 20;
+/// Edits that are drafted together.
+const MAX_EDITS: usize = 16_384;
+/// How long the next commit may wait for those whom the last one answered.
+const LINGER: Duration = Duration::from_millis(2);
+/// How often the wall clock is looked at: it may be set.
+const LOOK: Duration = Duration::from_secs(30);
+/// Told, and not read yet, by a watcher; who is slower is told that it missed some.
+const MAX_TOLD: usize = 1024;
+/// Offers of a peer that are remembered.
+const MAX_OFFERS: usize = 65_536;
+
+/// What handles ask for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Opens a space, and remembers it.
+    Open {
+        genesis: Genesis,
+        reply: oneshot::Sender<Result<Opened, OpenError>>,
+    },
+    List {
+        reply: oneshot::Sender<Vec<Opened>>,
+    },
+    Edit {
+        space: SpaceId,
+        edits: Vec<Edit>,
+        reply: oneshot::Sender<Result<Written, WriteFailed>>,
+    },
+    Status {
+        space: SpaceId,
+        reply: oneshot::Sender<Option<Status>>,
+    },
+}
+
+/// What a handle of a space needs to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub(crate) genesis: Genesis,
+    pub(crate) shelf: Shelf,
+    pub(crate) names: Names,
+    pub(crate) told: broadcast::Sender<Told>,
+}
+
+/// What a write came to: the entry, or the last of several; none, if nothing had to be written.
+pub(crate) type Written = Option<EntryId>;
+
+/// Why a write wasn't done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteFailed {
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Closed,
+    /// The space refuses it.
+    #[error(transparent)]
+    Refused(#[from] WriteError),
+}
+
+/// What readers of a space are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Everything up to here is synced, and can be read.
+    Held(Position),
+    /// Collections were made anew: an author forked.
+    Rebuilt,
+}
+
+/// What a user waits for.
+type Reply = oneshot::Sender<Result<Written, WriteFailed>>;
+
+/// A space that is open.
+#[derive(Debug)]
+struct Room {
+    replica: Replica<Shelf>,
+    opened: Opened,
+    /// Edits that wait for the commit under way.
+    edits: VecDeque<(Vec<Edit>, Reply)>,
+    /// Who waits for a write, by its token.
+    waiting: BTreeMap<u64, Vec<(Vec<Edit>, Reply)>>,
+    tokens: u64,
+    wake: Option<Time>,
+}
+
+/// A peer that is linked.
+#[derive(Debug)]
+struct Link {
+    number: u64,
+    key: PublicKey,
+    frames: mpsc::Sender<Frame>,
+    /// What it would say of each of our spaces, and how it names them later.
+    expected: BTreeMap<Tag, SpaceId>,
+    spaces: BTreeMap<Front, SpaceId>,
+    /// What it said of spaces that aren't here.
+    offers: Vec<Tag>,
+}
+
+/// What is on its way to the disk, or gathered for the next commit.
+#[derive(Debug, Default)]
+struct Changes {
+    batch: Batch,
+    bytes: usize,
+    /// The last generation of each space.
+    generations: BTreeMap<SpaceId, u64>,
+    tips: BTreeMap<SpaceId, EntryId>,
+}
+
+pub(crate) struct Driver {
+    store: Store,
+    rows: Keyspace,
+    list: Keyspace,
+    /// The last own entry of each space, written down at an orderly end and taken out before the
+    /// next write. So whoever finds none, or another than the store holds, can't know what it has
+    /// signed before, and begins a new feed.
+    ends: Log,
+    is_ended: bool,
+    tips: BTreeMap<SpaceId, EntryId>,
+    key: SecretKey,
+    begun: Instant,
+    looked: Time,
+    rooms: BTreeMap<SpaceId, Room>,
+    links: BTreeMap<PeerId, Link>,
+    gathered: Changes,
+    committing: Option<(Changes, Ticket)>,
+    /// When that commit was begun.
+    since: Time,
+    /// How many users were answered by the last commit, and until when it is waited for as many to
+    /// write again: else most of them would miss the next.
+    answered: usize,
+    linger: Time,
+    faults: mpsc::Sender<PeerId>,
+}
+
+/// Why the spaces of a node can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A keyspace can't be opened.
+    #[error(transparent)]
+    Keyspace(#[from] aether_store::KeyspaceError),
+    /// The log of own feeds' ends can't be opened.
+    #[error(transparent)]
+    Log(#[from] aether_store::LogError),
+    /// What is stored can't be read.
+    #[error(transparent)]
+    Read(#[from] aether_store::ReadError),
+    /// The list of spaces holds what this release doesn't know.
+    #[error(
+        "the list of spaces holds what this release can't read; was it written by a newer one?"
+    )]
+    List,
+    /// A space can't be opened.
+    #[error("space {space} can't be opened")]
+    Space {
+        /// Which.
+        space: SpaceId,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// Spaces are open already on this node.
+    #[error("the spaces of this node are open already; clone their handle")]
+    Taken,
+    /// No thread can be had.
+    #[error("no thread can be had for the spaces")]
+    Thread(#[source] std::io::Error),
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Closed,
+}
+
+impl Driver {
+    /// Opens all spaces that the node's store lists.
+    pub(crate) fn open(
+        store: Store,
+        key: SecretKey,
+        faults: mpsc::Sender<PeerId>,
+    ) -> Result<Self, StartError> {
+        let (rows, list) = (store.keyspace("spaces")?, store.keyspace("space-list")?);
+        let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
+        let mut tips = BTreeMap::new();
+        for record in &records {
+            let (space, tip) = read_tip(record).ok_or(StartError::List)?;
+            tips.insert(space, tip);
+        }
+        let mut driver = Self {
+            rows,
+            list,
+            ends: log,
+            is_ended: !records.is_empty(),
+            tips,
+            key,
+            begun: begin(),
+            looked: Time::ZERO,
+            rooms: BTreeMap::new(),
+            links: BTreeMap::new(),
+            gathered: Changes::default(),
+            committing: None,
+            since: Time::ZERO,
+            answered: 0,
+            linger: Time::ZERO,
+            faults,
+            store,
+        };
+        let all: Vec<_> = driver.list.range::<&[u8]>(..).collect::<Result<_, _>>()?;
+        for (_, value) in all {
+            let (number, genesis) = read_listed(&value).ok_or(StartError::List)?;
+            let space = genesis.space_id();
+            let opened = driver.enter(number, genesis);
+            opened.map_err(|source| StartError::Space { space, source })?;
+        }
+        Ok(driver)
+    }
+
+    fn now(&self) -> Time {
+        let since = self.begun.elapsed();
+        Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Runs until no handle is left, and what was asked for is synced.
+    pub(crate) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut events: mpsc::Receiver<Event>,
+    ) {
+        let mut is_open = true;
+        while is_open || self.is_busy() {
+            let wake = self.rooms.values().filter_map(|room| room.wake).min();
+            let mut until = wake.unwrap_or(Time::MAX).min(self.looked + LOOK);
+            if self.is_lingering() {
+                until = until.min(self.linger);
+            }
+            let wait = until.since(self.now());
+            let has_room = self.gathered.bytes < MAX_GATHERED;
+            tokio::select! {
+                biased;
+                done = committed(&mut self.committing), if self.committing.is_some() => {
+                    self.on_committed(done);
+                }
+                request = requests.recv(), if is_open && has_room => match request {
+                    None => is_open = false,
+                    Some(request) => {
+                        self.on_request(request);
+                        while let (true, Ok(request)) =
+                            (self.gathered.bytes < MAX_GATHERED, requests.try_recv())
+                        {
+                            self.on_request(request);
+                        }
+                    }
+                },
+                Some(event) = events.recv(), if has_room => {
+                    self.on_event(event);
+                    while let (true, Ok(event)) =
+                        (self.gathered.bytes < MAX_GATHERED, events.try_recv())
+                    {
+                        self.on_event(event);
+                    }
+                }
+                () = tokio::time::sleep(wait) => self.on_timeout(),
+            }
+            self.commit();
+        }
+        self.end().await;
+    }
+
+    /// Whether those who were answered last may be about to write again.
+    fn is_lingering(&self) -> bool {
+        let waiting: usize = self.rooms.values().map(|room| room.edits.len()).sum();
+        self.committing.is_none() && waiting < self.answered && self.now() < self.linger
+    }
+
+    fn is_busy(&self) -> bool {
+        self.committing.is_some() || self.rooms.values().any(|room| !room.edits.is_empty())
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            // Whoever asked and is gone needs no answer.
+            Request::Open { genesis, reply } => drop(reply.send(self.open_space(genesis))),
+            Request::List { reply } => {
+                let all = self.rooms.values().map(|room| room.opened.clone()).collect();
+                let _ = reply.send(all);
+            }
+            Request::Edit { space, edits, reply } => match self.rooms.get_mut(&space) {
+                Some(room) => room.edits.push_back((edits, reply)),
+                None => drop(reply.send(Err(WriteFailed::Closed))),
+            },
+            Request::Status { space, reply } => {
+                let status = self.rooms.get(&space).map(|room| Status::of(&room.replica));
+                let _ = reply.send(status);
+            }
+        }
+    }
+
+    /// Opens a space that may be new here, and offers it to all peers.
+    fn open_space(&mut self, genesis: Genesis) -> Result<Opened, OpenError> {
+        let space = genesis.space_id();
+        if let Some(room) = self.rooms.get(&space) {
+            return Ok(room.opened.clone());
+        }
+        let number = self.list.range::<&[u8]>(..).try_fold(0, |most, row| {
+            let number = read_listed(&row?.1).map_or(0, |(number, _)| number);
+            Ok::<_, aether_store::ReadError>(most.max(number.saturating_add(1)))
+        })?;
+        let mut batch = Batch::new();
+        batch.put(&self.list, space.as_hash().as_bytes(), &write_listed(number, &genesis));
+        self.store.commit(batch, Durability::Synced).wait()?;
+        let opened = self.enter(number, genesis)?;
+        let peers: Vec<PeerId> = self.links.keys().copied().collect();
+        for peer in peers {
+            self.offer(&peer, space);
+        }
+        Ok(opened)
+    }
+
+    /// Makes a space's room, of what is stored of it.
+    fn enter(&mut self, number: u32, genesis: Genesis) -> Result<Opened, OpenError> {
+        let space = genesis.space_id();
+        let shelf = Shelf::new(self.rows.clone(), number);
+        let own = self.tips.get(&space).copied();
+        let (key, seed) = (self.key.clone(), seed());
+        let config = Config::default();
+        let mut replica = Replica::open(config, genesis.clone(), key, seed, shelf.clone(), own)?;
+        replica.handle(self.now(), Input::Wall(wall()));
+        let names = Names::default();
+        names.extend(replica.book().catalog().feeds().iter().map(|known| known.id()));
+        let (told, _) = broadcast::channel(MAX_TOLD);
+        let opened = Opened { genesis, shelf, names, told };
+        let room = Room {
+            replica,
+            opened: opened.clone(),
+            edits: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            tokens: 0,
+            wake: None,
+        };
+        self.rooms.insert(space, room);
+        self.drain(space);
+        Ok(opened)
+    }
+
+    fn on_timeout(&mut self) {
+        let now = self.now();
+        if now >= self.looked + LOOK {
+            self.looked = now;
+            for space in self.rooms.keys().copied().collect::<Vec<_>>() {
+                self.feed(space, Input::Wall(wall()));
+            }
+        }
+        let due = self.rooms.iter().filter(|(_, room)| room.wake.is_some_and(|wake| wake <= now));
+        for space in due.map(|(space, _)| *space).collect::<Vec<_>>() {
+            self.feed(space, Input::Timeout);
+        }
+    }
+
+    fn feed(&mut self, space: SpaceId, input: Input) {
+        let now = self.now();
+        if let Some(room) = self.rooms.get_mut(&space) {
+            room.replica.handle(now, input);
+            self.drain(space);
+        }
+    }
+
+    fn drain(&mut self, space: SpaceId) {
+        let mut held = None;
+        while let Some(output) = self.rooms.get_mut(&space).and_then(|r| r.replica.poll_output()) {
+            match output {
+                Output::Persist { generation, changes, own } => {
+                    self.gather(space, generation, changes, own);
+                }
+                Output::Send { to, message } => {
+                    self.send(space, &to, message.encode());
+                }
+                Output::Held { position, .. } => held = Some(position),
+                Output::Rebuilt => self.tell(space, Told::Rebuilt),
+                Output::Written { token, id } => self.answer(space, token, &Ok(id)),
+                Output::Refused { token, why } => self.refused(space, token, why),
+                Output::Forked { feed, evidence } => {
+                    let number = evidence.number();
+                    tracing::warn!(%space, author = %feed.author, number, "an author forked a feed");
+                }
+                Output::Outrun { feed } => tracing::warn!(
+                    %space,
+                    incarnation = feed.incarnation,
+                    "others have more of this node's feed than its disk: a new one begins"
+                ),
+                Output::Close { peer, fault } => self.close(space, &peer, fault),
+            }
+        }
+        if let Some(position) = held {
+            self.tell(space, Told::Held(position));
+        }
+        if let Some(room) = self.rooms.get_mut(&space) {
+            room.wake = room.replica.poll_timeout();
+        }
+    }
+
+    fn tell(&self, space: SpaceId, told: Told) {
+        if let Some(room) = self.rooms.get(&space) {
+            // Without a watcher nobody hears it.
+            let _ = room.opened.told.send(told);
+        }
+    }
+
+    fn gather(
+        &mut self,
+        space: SpaceId,
+        generation: u64,
+        changes: crate::proto::rows::Changes,
+        own: Option<EntryId>,
+    ) {
+        let Some(room) = self.rooms.get(&space) else { return };
+        let feeds = room.replica.book().catalog().feeds();
+        let known = room.opened.names.len();
+        room.opened.names.extend(feeds[known..].iter().map(|known| known.id()));
+        let size = |(row, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+            row.len() + value.as_ref().map_or(0, Vec::len)
+        };
+        self.gathered.bytes += changes.iter().map(size).sum::<usize>();
+        self.gathered.generations.insert(space, generation);
+        self.gathered.tips.extend(own.map(|own| (space, own)));
+        room.opened.shelf.write(changes, &mut self.gathered.batch);
+    }
+
+    /// Drafts what waits and commits what is gathered, if no commit is under way.
+    fn commit(&mut self) {
+        if self.committing.is_some() || self.is_lingering() {
+            return;
+        }
+        let waiting = self.rooms.iter().filter(|(_, room)| !room.edits.is_empty());
+        for space in waiting.map(|(space, _)| *space).collect::<Vec<_>>() {
+            self.draft(space);
+        }
+        if self.gathered.generations.is_empty() {
+            return;
+        }
+        let mut changes = std::mem::take(&mut self.gathered);
+        self.begin(&mut changes);
+        let batch = std::mem::take(&mut changes.batch);
+        let ticket = self.store.commit(batch, Durability::Synced);
+        self.committing = Some((changes, ticket));
+        self.since = self.now();
+    }
+
+    /// What the last orderly end wrote down is taken out before an entry is written. The log is
+    /// synced before the engine is.
+    fn begin(&mut self, changes: &mut Changes) {
+        if !changes.tips.is_empty() && self.is_ended {
+            changes.batch.rewrite(&self.ends, Vec::new());
+            self.is_ended = false;
+        }
+        self.tips.extend(changes.tips.iter().map(|(space, tip)| (*space, *tip)));
+    }
+
+    /// Writes down where own feeds end, so that they go on in the next life.
+    async fn end(&mut self) {
+        let goes_on = |(space, tip): &(&SpaceId, &EntryId)| {
+            let room = self.rooms.get(space).filter(|room| !room.replica.has_failed());
+            room.is_some_and(|room| room.replica.own() == Some(tip.feed))
+        };
+        let ends: Vec<Vec<u8>> =
+            self.tips.iter().filter(goes_on).map(|(space, tip)| write_tip(space, tip)).collect();
+        let mut batch = Batch::new();
+        batch.rewrite(&self.ends, ends);
+        if let Err(error) = self.store.commit(batch, Durability::Synced).await {
+            tracing::warn!(%error, "where own feeds end isn't written down: new ones will begin");
+        }
+    }
+
+    /// Puts the edits of all who wait together, so that they share an entry.
+    fn draft(&mut self, space: SpaceId) {
+        let Some(room) = self.rooms.get_mut(&space) else { return };
+        room.tokens += 1;
+        let (token, mut edits, mut replies) = (room.tokens, Vec::new(), Vec::new());
+        while let Some((next, _)) = room.edits.front() {
+            if !edits.is_empty() && edits.len() + next.len() > MAX_EDITS {
+                break;
+            }
+            let Some((next, reply)) = room.edits.pop_front() else { break };
+            edits.extend(next.iter().cloned());
+            replies.push((next, reply));
+        }
+        room.waiting.insert(token, replies);
+        self.feed(space, Input::Edit { token, edits });
+    }
+
+    fn answer(&mut self, space: SpaceId, token: u64, answer: &Result<Written, WriteFailed>) {
+        let waiting = self.rooms.get_mut(&space).and_then(|room| room.waiting.remove(&token));
+        for (_, reply) in waiting.into_iter().flatten() {
+            self.answered += 1;
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    /// If several waited, one alone may be at fault: each is tried by itself.
+    fn refused(&mut self, space: SpaceId, token: u64, why: WriteError) {
+        let Some(room) = self.rooms.get_mut(&space) else { return };
+        let Some(waiting) = room.waiting.remove(&token) else { return };
+        if waiting.len() == 1 || why != WriteError::Overflow {
+            for (_, reply) in waiting {
+                let _ = reply.send(Err(why.into()));
+            }
+            return;
+        }
+        for (edits, reply) in waiting {
+            let Some(room) = self.rooms.get_mut(&space) else { return };
+            room.tokens += 1;
+            let token = room.tokens;
+            room.waiting.insert(token, vec![(edits.clone(), reply)]);
+            self.feed(space, Input::Edit { token, edits });
+        }
+    }
+
+    fn on_committed(&mut self, done: Result<(), CommitError>) {
+        let Some((changes, _)) = self.committing.take() else { return };
+        let now = self.now();
+        self.linger = now + (now.since(self.since) / 4).min(LINGER);
+        self.answered = 0;
+        if let Err(error) = &done {
+            tracing::error!(%error, "spaces can't be written: nothing is until a restart");
+        }
+        for (space, generation) in changes.generations {
+            let input = match done {
+                Ok(()) => Input::Persisted { generation },
+                Err(_) => Input::Failed,
+            };
+            self.feed(space, input);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Up { peer, number, frames } => self.on_up(peer, number, frames),
+            Event::Frame { peer, number, frame } => {
+                if self.links.get(&peer).is_some_and(|link| link.number == number) {
+                    self.on_frame(peer, frame);
+                }
+            }
+            Event::Down { peer, number } => {
+                if self.links.get(&peer).is_some_and(|link| link.number == number) {
+                    self.drop_link(&peer);
+                }
+            }
+        }
+    }
+
+    fn on_up(&mut self, peer: PeerId, number: u64, frames: mpsc::Sender<Frame>) {
+        self.drop_link(&peer);
+        let Some(key) = aether_mesh::identity::public_key(&peer) else { return };
+        let link = Link {
+            number,
+            key,
+            frames,
+            expected: BTreeMap::new(),
+            spaces: BTreeMap::new(),
+            offers: Vec::new(),
+        };
+        self.links.insert(peer, link);
+        for space in self.rooms.keys().copied().collect::<Vec<_>>() {
+            self.offer(&peer, space);
+        }
+    }
+
+    /// Tells a peer of a space, without which it doesn't understand what is told.
+    fn offer(&mut self, peer: &PeerId, space: SpaceId) {
+        let me = self.key.public();
+        let Some(link) = self.links.get_mut(peer) else { return };
+        let theirs = tag(&space, &link.key, &me);
+        link.expected.insert(theirs, space);
+        let ours = tag(&space, &me, &link.key);
+        if link.frames.try_send(Frame::Offer(ours)).is_err() {
+            return self.drop_link(peer);
+        }
+        if link.offers.contains(&theirs) {
+            link.offers.retain(|offer| *offer != theirs);
+            self.join(peer, theirs);
+        }
+    }
+
+    fn on_frame(&mut self, peer: PeerId, frame: Frame) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        let key = link.key;
+        match frame {
+            Frame::Offer(tag) if link.expected.contains_key(&tag) => self.join(&peer, tag),
+            Frame::Offer(tag) => {
+                if link.offers.len() < MAX_OFFERS && !link.offers.contains(&tag) {
+                    link.offers.push(tag);
+                }
+            }
+            Frame::End(front) => {
+                if let Some(space) = link.spaces.remove(&front) {
+                    self.feed(space, Input::Disconnected { peer: key });
+                    self.offer(&peer, space);
+                }
+            }
+            Frame::Message(front, bytes) => {
+                if let Some(space) = link.spaces.get(&front).copied() {
+                    self.feed(space, Input::Message { from: key, bytes: bytes.into() });
+                }
+            }
+        }
+    }
+
+    /// Begins a session with a peer that has the space.
+    fn join(&mut self, peer: &PeerId, theirs: Tag) {
+        let me = self.key.public();
+        let Some(link) = self.links.get_mut(peer) else { return };
+        let Some(space) = link.expected.get(&theirs).copied() else { return };
+        let key = link.key;
+        if link.spaces.insert(front(&theirs), space).is_some() {
+            self.feed(space, Input::Disconnected { peer: key });
+        }
+        self.feed(space, Input::Connected { peer: key, opens: me < key });
+    }
+
+    fn drop_link(&mut self, peer: &PeerId) {
+        let Some(link) = self.links.remove(peer) else { return };
+        for space in link.spaces.into_values() {
+            self.feed(space, Input::Disconnected { peer: link.key });
+        }
+    }
+
+    fn link_of(&self, key: &PublicKey) -> Option<PeerId> {
+        let peer = aether_mesh::identity::peer_id(key);
+        self.links.contains_key(&peer).then_some(peer)
+    }
+
+    fn send(&mut self, space: SpaceId, to: &PublicKey, message: Vec<u8>) {
+        let Some(peer) = self.link_of(to) else { return };
+        let ours = front(&tag(&space, &self.key.public(), to));
+        let Some(link) = self.links.get(&peer) else { return };
+        if link.frames.try_send(Frame::Message(ours, message.into())).is_err() {
+            tracing::debug!(%peer, "a link of spaces is full, and ends");
+            self.drop_link(&peer);
+        }
+    }
+
+    /// A session has ended: in peace it begins again; by a peer's fault, the link ends.
+    fn close(&mut self, space: SpaceId, key: &PublicKey, fault: Option<Fault>) {
+        let Some(peer) = self.link_of(key) else { return };
+        if let Some(fault) = fault {
+            tracing::warn!(%space, %peer, ?fault, "a peer broke the protocol of spaces");
+            // Who redials it waits; if it is busy, it hears of another fault.
+            let _ = self.faults.try_send(peer);
+            return self.drop_link(&peer);
+        }
+        let ours = tag(&space, &self.key.public(), key);
+        let theirs = front(&tag(&space, key, &self.key.public()));
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.spaces.remove(&theirs);
+        let told = link.frames.try_send(Frame::End(front(&ours)));
+        if told.and_then(|()| link.frames.try_send(Frame::Offer(ours))).is_err() {
+            self.drop_link(&peer);
+        }
+    }
+}
+
+async fn committed(committing: &mut Option<(Changes, Ticket)>) -> Result<(), CommitError> {
+    match committing {
+        Some((_, ticket)) => ticket.await,
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
+fn begin() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver owns the clock")]
+fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Wall::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver draws entropy")]
+fn seed() -> [u8; 32] {
+    rand::random()
+}
+
+/// The key of a space's owner, which a node makes of its own: it isn't the node's key, so that it
+/// can be given away.
+pub(crate) fn owner_key(node: &SecretKey, salt: &[u8; 16]) -> SecretKey {
+    const OWNER: Domain = Domain::new("aether 2026-11 space owner key v1");
+    let hash = OWNER.hasher().update(&node.to_bytes()).update(salt).finish();
+    SecretKey::from_bytes(*hash.as_bytes())
+}
+
+fn write_listed(number: u32, genesis: &Genesis) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.u8(1).u32(number).slice(&genesis.encode());
+    writer.finish()
+}
+
+fn read_listed(value: &[u8]) -> Option<(u32, Genesis)> {
+    let mut reader = Reader::new(value);
+    (reader.u8().ok()? == 1).then_some(())?;
+    Some((reader.u32().ok()?, Genesis::decode(reader.rest()).ok()?))
+}
+
+fn write_tip(space: &SpaceId, tip: &EntryId) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.array(space.as_hash().as_bytes());
+    tip.write(&mut writer);
+    writer.finish()
+}
+
+fn read_tip(record: &[u8]) -> Option<(SpaceId, EntryId)> {
+    let mut reader = Reader::new(record);
+    let space = SpaceId::from_hash(aether_core::Hash::from_bytes(reader.array().ok()?));
+    Some((space, EntryId::read(&mut reader).ok()?))
+}

@@ -1,0 +1,443 @@
+//! The book: all that a replica keeps of a space.
+//!
+//! In memory is a record of some 400 bytes for each feed ([`Known`]); everything else is in
+//! [`Rows`]. Who changes the book changes both, so what is in memory is a function of the rows:
+//! [`Book::open`] reads it back.
+//!
+//! The book knows neither peers nor clocks, and doesn't decide what may be written: it is given
+//! entries that are valid, whose author may write and whose citations are settled. It decides what
+//! is kept of a feed (by [`Feed`]), drops what that evicts, keeps the headers of evidence, and
+//! numbers what it takes in.
+//!
+//! Cost of an entry that continues its feed: the rows of header, payload, order and feed, and one
+//! look-up, beside what [`map::apply`] costs; others cost what [`Lanes`](super::feed::Lanes) says,
+//! with 72 bytes of memory for each entry of the feed above the one that comes.
+
+mod catalog;
+mod layout;
+mod walk;
+
+use std::collections::BTreeSet;
+
+pub use self::{
+    catalog::{Catalog, Known},
+    walk::{Stored, Walker},
+};
+use super::{
+    entry::{Authority, Checked, Collection, Entry, Header, Payload},
+    feed::{Evidence, Feed, Kept as _, Node, Nodes, Placed, Tip},
+    id::{EntryId, FeedId, Position, Tag},
+    map::{self, Feeds as _},
+    rows::{Base, Rows},
+};
+
+/// How many entries are named at a time while a collection is rebuilt.
+const CHUNK: usize = 256;
+
+/// What taking an entry in did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What became of the entry.
+    pub placed: Placed,
+    /// Where it stands in the order of intake, if it is kept: new, or since before.
+    pub position: Option<Position>,
+    /// Whether the evidence against the author is other than before.
+    pub is_forked_anew: bool,
+}
+
+/// All that a replica keeps of one space. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Book<R> {
+    rows: R,
+    catalog: Catalog,
+    /// The last position that was given.
+    last: Position,
+    /// Collections that no longer are what their entries make of them, as some were evicted.
+    stale: BTreeSet<Collection>,
+}
+
+impl<R: Rows> Book<R> {
+    /// Reads the book that rows hold; an empty one, if they hold none. Costs a scan of feeds.
+    ///
+    /// # Errors
+    /// Of the rows, as all that reads or writes them.
+    ///
+    /// # Panics
+    /// The rows hold what no book wrote. So do all that read them.
+    pub fn open(rows: R) -> Result<Self, R::Error> {
+        let mut catalog = Catalog::default();
+        let (first, end) = layout::feeds();
+        for row in rows.scan(&first, Some(&end)) {
+            let (row, value) = row?;
+            let (local, id, authority, feed) = layout::read_feed(&row, &value);
+            let place = catalog.push(Known { id, authority, feed });
+            assert_eq!(place, local, "feeds are numbered without gaps");
+        }
+        let last = last(&rows)?;
+        let (first, end) = layout::all_stale();
+        let stale = rows.scan(&first, Some(&end)).map(|row| Ok(layout::read_stale(&row?.0)));
+        let stale = stale.collect::<Result<_, R::Error>>()?;
+        Ok(Self { rows, catalog, last, stale })
+    }
+
+    /// The rows.
+    pub const fn rows(&self) -> &R {
+        &self.rows
+    }
+
+    /// The rows, for what isn't the book's.
+    pub const fn rows_mut(&mut self) -> &mut R {
+        &mut self.rows
+    }
+
+    /// All feeds of which something is known.
+    pub const fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// What is known of a feed.
+    pub fn known(&self, feed: &FeedId) -> Option<&Known> {
+        self.catalog.known(feed)
+    }
+
+    /// A feed's local number.
+    fn local(&self, feed: &FeedId) -> Option<u32> {
+        self.catalog.local(feed)
+    }
+
+    /// The feed with this local number.
+    fn at(&self, local: u32) -> &Known {
+        self.catalog.at(local)
+    }
+
+    /// The last position that was given.
+    pub const fn last(&self) -> Position {
+        self.last
+    }
+
+    /// The evidence against a feed's author, if there is any.
+    pub fn evidence(&self, feed: &FeedId) -> Option<Evidence> {
+        self.known(feed)?.feed.evidence()
+    }
+
+    /// Collections that have to be rebuilt, as entries that changed them were evicted.
+    pub const fn stale(&self) -> &BTreeSet<Collection> {
+        &self.stale
+    }
+
+    /// Makes a collection anew of all entries that are kept. Costs a read of them all.
+    pub fn rebuild(&mut self, collection: &Collection) -> Result<(), R::Error> {
+        map::clear(collection, &mut self.rows)?;
+        let mut after = Position::ZERO;
+        loop {
+            let some = self.order(after).take(CHUNK).collect::<Result<Vec<_>, _>>()?;
+            for (_, local, tip) in &some {
+                let entry = self.entry(*local, *tip)?.expect("what has a place is kept");
+                let batch = map::Batch::whole(&entry);
+                map::apply_to(collection, &batch, &mut self.rows, &self.catalog)?;
+            }
+            match some.last() {
+                Some((last, ..)) if some.len() == CHUNK => after = *last,
+                _ => break,
+            }
+        }
+        self.stale.remove(collection);
+        self.rows.delete(&layout::stale(collection))
+    }
+
+    /// Where an entry that is kept stands in the order of intake; `None` if it isn't kept.
+    pub fn position(&self, id: &EntryId) -> Result<Option<Position>, R::Error> {
+        let Some(local) = self.local(&id.feed) else { return Ok(None) };
+        let value = self.rows.get(&layout::header(local, tip(id)))?;
+        Ok(value.map(|value| layout::read_header(&value).0))
+    }
+
+    /// The header of an entry that is kept.
+    pub fn header(&self, id: &EntryId) -> Result<Option<Checked<Header>>, R::Error> {
+        let Some(local) = self.local(&id.feed) else { return Ok(None) };
+        let value = self.rows.get(&layout::header(local, tip(id)))?;
+        Ok(value.map(|value| restore(layout::read_header(&value).1)))
+    }
+
+    /// An entry that is kept.
+    pub fn entry(&self, local: u32, tip: Tip) -> Result<Option<Entry>, R::Error> {
+        entry(&self.rows, local, tip)
+    }
+
+    /// The entries taken in after a position, in the order of intake.
+    pub fn order(
+        &self,
+        after: Position,
+    ) -> impl Iterator<Item = Result<(Position, u32, Tip), R::Error>> {
+        order(&self.rows, after)
+    }
+
+    /// The two headers of the evidence against a feed's author, in the order of their hashes.
+    pub fn witnesses(&self, feed: &FeedId) -> Result<Option<[Vec<u8>; 2]>, R::Error> {
+        let (Some(local), Some(evidence)) = (self.local(feed), self.evidence(feed)) else {
+            return Ok(None);
+        };
+        let [first, second] = evidence.pair();
+        let first = self.rows.get(&layout::witness(local, &first))?;
+        Ok(first.zip(self.rows.get(&layout::witness(local, &second))?).map(<[_; 2]>::from))
+    }
+
+    /// What would become of an entry; nothing changes. `None` for a feed of which nothing is known
+    /// yet. One look-up at most; the header needs no checked signature yet.
+    pub fn judge(&self, header: &Header) -> Result<Option<Placed>, R::Error> {
+        let Some(local) = self.local(&header.feed()) else { return Ok(None) };
+        let node = node(header);
+        let kept = self.nodes(local, node.number, node.number)?;
+        Ok(Some(self.at(local).feed.judge(&node, &kept)))
+    }
+
+    /// Whether a header would change the evidence against its author. One look-up at most; the
+    /// header needs no checked signature yet.
+    pub fn is_news(&self, header: &Header) -> Result<bool, R::Error> {
+        let Some(local) = self.local(&header.feed()) else { return Ok(false) };
+        let kept = self.nodes(local, header.number(), header.number())?;
+        Ok(self.at(local).feed.clone().witness(&node(header), &kept))
+    }
+
+    /// Takes an entry in that is valid and whose citations are settled, and drops what it evicts.
+    /// `authority` is that of its feed.
+    pub fn take(&mut self, entry: &Entry, authority: Authority) -> Result<Taken, R::Error> {
+        let (header, node) = (entry.header(), node(entry.header()));
+        if node.number > 1 && self.local(&header.feed()).is_none() {
+            // A feed has a local number from its first entry on, and no sooner.
+            return Ok(Taken { placed: Placed::Gap, position: None, is_forked_anew: false });
+        }
+        let local = self.begin(header.feed(), authority);
+        let level = self.nodes(local, node.number, node.number)?;
+        let reach = match self.at(local).feed.judge(&node, &level) {
+            // Only an entry that takes another's place makes others go, all of them above it.
+            Placed::Lowered { .. } | Placed::Replaced { .. } => u64::MAX,
+            _ => node.number,
+        };
+        let kept = self.nodes(local, node.number, reach)?;
+        let known = self.catalog.at_mut(local);
+        let before = known.feed.evidence();
+        let placed = known.feed.insert(node, &kept);
+        let evidence = known.feed.evidence();
+        let is_forked_anew = evidence != before;
+        if is_forked_anew {
+            self.witness(local, before, &[header])?;
+        }
+        if let Some(evicted) = placed.evicted() {
+            for gone in kept.above(evicted) {
+                self.drop_entry(local, gone.tip())?;
+            }
+        }
+        if placed.is_new() {
+            self.put(local, entry)?;
+            self.apply(local, entry)?;
+        }
+        if placed.is_new() || is_forked_anew {
+            self.write_feed(local)?;
+        }
+        let position = if placed.is_kept() { self.position(&header.id())? } else { None };
+        Ok(Taken { placed, position, is_forked_anew })
+    }
+
+    /// Takes evidence against the author of a feed that is known: two headers of one number. Tells
+    /// whether it changes what was known.
+    pub fn note(
+        &mut self,
+        first: &Checked<Header>,
+        second: &Checked<Header>,
+    ) -> Result<bool, R::Error> {
+        let evidence = Evidence::of(node(first).tip(), node(second).tip());
+        let local = self.local(&first.feed()).filter(|_| first.feed() == second.feed());
+        let (Some(local), Some(evidence)) = (local, evidence) else { return Ok(false) };
+        let known = self.catalog.at_mut(local);
+        let before = known.feed.evidence();
+        if !known.feed.note(evidence) {
+            return Ok(false);
+        }
+        self.witness(local, before, &[first, second])?;
+        self.write_feed(local)?;
+        Ok(true)
+    }
+
+    /// Takes an authentic header for what it shows of forks, together with what is kept. Tells
+    /// whether that changes what was known.
+    pub fn show(&mut self, header: &Checked<Header>) -> Result<bool, R::Error> {
+        let Some(local) = self.local(&header.feed()) else { return Ok(false) };
+        let node = node(header);
+        let kept = self.nodes(local, node.number, node.number)?;
+        let known = self.catalog.at_mut(local);
+        let before = known.feed.evidence();
+        if !known.feed.witness(&node, &kept) {
+            return Ok(false);
+        }
+        self.witness(local, before, &[header])?;
+        self.write_feed(local)?;
+        Ok(true)
+    }
+
+    /// The feed's local number; a new one, if nothing is known of it.
+    fn begin(&mut self, id: FeedId, authority: Authority) -> u32 {
+        if let Some(local) = self.local(&id) {
+            return local;
+        }
+        self.catalog.push(Known { id, authority, feed: Feed::default() })
+    }
+
+    fn put(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
+        self.last = self.last.next();
+        let header = entry.header();
+        let tip = tip(&header.id());
+        let bytes = layout::header_value(self.last, &header.encode());
+        self.rows.put(layout::header(local, tip), bytes)?;
+        if !header.content().is_empty() {
+            self.rows.put(layout::payload(local, tip), entry.payload().as_bytes().to_vec())?;
+        }
+        self.rows.put(layout::order(self.last), layout::order_value(local, tip))?;
+        self.rows.put(layout::next().to_vec(), layout::header_value(self.last, &[]))
+    }
+
+    /// Changes collections as an entry says that was put.
+    fn apply(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
+        let (id, batch) = (entry.header().id(), map::Batch::whole(entry));
+        if !is_twin(&id, &self.nodes(local, id.number, id.number)?) {
+            return map::apply(&batch, &mut self.rows, &self.catalog);
+        }
+        batch.collections().iter().try_for_each(|collection| self.make_stale(collection))
+    }
+
+    fn make_stale(&mut self, collection: &Collection) -> Result<(), R::Error> {
+        if self.stale.insert(*collection) {
+            self.rows.put(layout::stale(collection), Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn drop_entry(&mut self, local: u32, tip: Tip) -> Result<(), R::Error> {
+        let row = layout::header(local, tip);
+        if let Some(value) = self.rows.get(&row)? {
+            self.rows.delete(&layout::order(layout::read_header(&value).0))?;
+        }
+        if let Some(entry) = self.entry(local, tip)? {
+            for collection in map::Batch::whole(&entry).collections() {
+                self.make_stale(&collection)?;
+            }
+        }
+        self.rows.delete(&row)?;
+        self.rows.delete(&layout::payload(local, tip))
+    }
+
+    /// Keeps the headers of the evidence that is known now, and drops those of the one before. Each
+    /// is among `headers`, or kept as an entry, or as a witness.
+    fn witness(
+        &mut self,
+        local: u32,
+        before: Option<Evidence>,
+        headers: &[&Checked<Header>],
+    ) -> Result<(), R::Error> {
+        let Some(evidence) = self.at(local).feed.evidence() else { return Ok(()) };
+        for hash in evidence.pair() {
+            let row = layout::witness(local, &hash);
+            let kept = Tip { number: evidence.number(), hash };
+            let given = headers.iter().find(|header| header.hash() == hash);
+            let bytes = match given {
+                Some(header) => Some(header.encode()),
+                None => self
+                    .rows
+                    .get(&layout::header(local, kept))?
+                    .map(|value| layout::read_header(&value).1.to_vec()),
+            };
+            if let Some(bytes) = bytes {
+                self.rows.put(row, bytes)?;
+            }
+        }
+        let stays = evidence.pair();
+        for hash in before.map(|before| before.pair()).into_iter().flatten() {
+            if !stays.contains(&hash) {
+                self.rows.delete(&layout::witness(local, &hash))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_feed(&mut self, local: u32) -> Result<(), R::Error> {
+        let Known { id, authority, feed } = self.catalog.at(local);
+        let value = layout::write_feed(id, *authority, feed);
+        self.rows.put(layout::feed(local), value)
+    }
+
+    /// What is kept of a feed, from one number to another.
+    fn nodes(&self, local: u32, from: u64, to: u64) -> Result<Nodes, R::Error> {
+        let rows = self
+            .rows
+            .scan(&layout::headers_from(local, from), Some(&layout::headers_end(local, to)));
+        rows.map(|row| {
+            let header = restore(layout::read_header(&row?.1).1);
+            Ok(node(&header))
+        })
+        .collect()
+    }
+}
+
+/// An entry that a book keeps in these rows.
+///
+/// # Errors
+/// Of the rows.
+///
+/// # Panics
+/// As [`Book::open`].
+pub fn entry<B: Base>(rows: &B, local: u32, tip: Tip) -> Result<Option<Entry>, B::Error> {
+    let Some(value) = rows.get(&layout::header(local, tip))? else { return Ok(None) };
+    let header = restore(layout::read_header(&value).1);
+    let payload = match header.content().is_empty() {
+        true => Vec::new(),
+        // Who reads while others write may find one half of what was evicted.
+        false => match rows.get(&layout::payload(local, tip))? {
+            Some(payload) => payload,
+            None => return Ok(None),
+        },
+    };
+    let payload = Payload::decode(payload).expect("what was put is read back");
+    Ok(Some(Entry::new(header, payload).expect("what was put is read back")))
+}
+
+/// The entries that a book in these rows took in after a position, in the order of intake.
+///
+/// # Errors
+/// Of the rows, as an item.
+pub fn order<B: Base>(
+    rows: &B,
+    after: Position,
+) -> impl Iterator<Item = Result<(Position, u32, Tip), B::Error>> {
+    let rows = rows.scan(&layout::order(after.next()), Some(&layout::order_end()));
+    rows.map(|row| row.map(|(row, value)| layout::read_order(&row, &value)))
+}
+
+/// The last position that a book in these rows gave.
+///
+/// # Errors
+/// Of the rows.
+pub fn last<B: Base>(rows: &B) -> Result<Position, B::Error> {
+    let value = rows.get(&layout::next())?;
+    Ok(value.map_or(Position::ZERO, |value| layout::read_header(&value).0))
+}
+
+fn restore(bytes: &[u8]) -> Checked<Header> {
+    Header::restore(bytes).expect("what was put is read back")
+}
+
+/// Whether another entry of the same number has the same tag, so that a dot means both.
+fn is_twin(id: &EntryId, level: &Nodes) -> bool {
+    level.iter().any(|node| node.hash != id.hash && Tag::of(&node.hash) == id.tag())
+}
+
+fn tip(id: &EntryId) -> Tip {
+    Tip { number: id.number, hash: id.hash }
+}
+
+fn node(header: &Header) -> Node {
+    let parent = header.parent().map_or(Tip::ROOT.hash, |parent| parent.hash);
+    Node { number: header.number(), hash: header.hash(), parent }
+}
+
+#[cfg(test)]
+mod tests;

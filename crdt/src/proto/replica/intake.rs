@@ -1,0 +1,136 @@
+//! Taking entries in that others offer. See rule 1 of the [module](super).
+
+use aether_core::Time;
+
+use super::{
+    Replica,
+    types::{Fault, Intake},
+};
+use crate::proto::{
+    entry::{Authority, Entry, Header, Payload},
+    feed::Placed,
+    frontier,
+    rows::Base,
+};
+
+/// Why an entry wasn't looked at to its end: the disk's fault, or the giver's.
+pub(super) enum Broken<E> {
+    Rows(E),
+    Fault(Fault),
+}
+
+impl<E> From<Fault> for Broken<E> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<B: Base> Replica<B> {
+    /// Checks an entry, cheapest first, and takes it in.
+    pub(super) fn offer(
+        &mut self,
+        now: Time,
+        header: &[u8],
+        payload: Vec<u8>,
+    ) -> Result<Intake, Broken<B::Error>> {
+        let header = Header::decode(header).map_err(|_| Fault::Malformed)?;
+        if header.space() != self.space {
+            return Err(Fault::Malformed.into());
+        }
+        if let Some(position) = self.book.position(&header.id()).map_err(Broken::Rows)? {
+            return Ok(Intake::Known(position));
+        }
+        if !header.time().is_due(self.wall(now)) {
+            return Ok(Intake::Not);
+        }
+        let Some(authority) = self.authority(&header)? else { return Ok(Intake::Not) };
+        match self.book.judge(&header).map_err(Broken::Rows)? {
+            None if header.number() > 1 || self.is_full() => return Ok(Intake::Not),
+            Some(Placed::Gap) => return Ok(Intake::Not),
+            Some(Placed::Lost { .. } | Placed::Below | Placed::Pinned) => {
+                return self.witness(header);
+            }
+            _ => {}
+        }
+        self.follows(&header, authority)?;
+        if self.awaits(&header).map_err(Broken::Rows)? {
+            return Ok(Intake::Not);
+        }
+        let header = header.verify().map_err(|_| Fault::Forged)?;
+        let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
+        let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
+        let placed = self.take(now, &entry, authority).map_err(Broken::Rows)?;
+        Ok(Intake::Taken(entry.header().id(), placed))
+    }
+
+    /// By what the author of a header may write it, if what shows it is here.
+    fn authority(&self, header: &Header) -> Result<Option<Authority>, Broken<B::Error>> {
+        let known = self.book.known(&header.feed()).map(|known| known.authority());
+        let Some(authority) = known.or_else(|| header.authority()) else { return Ok(None) };
+        header.fits(&self.genesis, authority).map_err(|_| Fault::Malformed)?;
+        Ok((authority == Authority::Genesis).then_some(authority))
+    }
+
+    /// Whether it follows its parent, which is kept.
+    fn follows(&self, header: &Header, authority: Authority) -> Result<(), Broken<B::Error>> {
+        let Some(parent) = header.parent() else { return Ok(()) };
+        let parent = self.book.header(&parent).map_err(Broken::Rows)?;
+        let follows = parent.is_some_and(|parent| header.follows(&parent, authority).is_ok());
+        if follows { Ok(()) } else { Err(Fault::Malformed.into()) }
+    }
+
+    /// Whether no feed is taken any more that isn't known.
+    pub(super) fn is_full(&self) -> bool {
+        self.book.catalog().feeds().len() >= self.config.max_feeds
+    }
+
+    /// Whether it cites what isn't settled.
+    fn awaits(&self, header: &Header) -> Result<bool, B::Error> {
+        for cited in header.frontier() {
+            let is_held = self.book.position(cited)?.is_some();
+            if !frontier::is_settled(cited, is_held, self.book.evidence(&cited.feed)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a header whose entry isn't kept for what it shows of a fork.
+    fn witness(&mut self, header: Header) -> Result<Intake, Broken<B::Error>> {
+        if self.book.is_news(&header).map_err(Broken::Rows)? {
+            let header = header.verify().map_err(|_| Fault::Forged)?;
+            if self.book.show(&header).map_err(Broken::Rows)? {
+                self.forked(header.feed());
+            }
+        }
+        Ok(Intake::Not)
+    }
+
+    /// Takes in what is valid, settled and authentic.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        entry: &Entry,
+        authority: Authority,
+    ) -> Result<Placed, B::Error> {
+        let taken = self.book.take(entry, authority)?;
+        let id = entry.header().id();
+        if taken.is_forked_anew {
+            self.forked(id.feed);
+        }
+        if let (true, Some(position)) = (taken.placed.is_new(), taken.position) {
+            self.batch.held.push((id, position));
+            self.batch.feeds.insert(id.feed);
+            if Some(id.feed) != self.own {
+                self.citing.went_on(now, id.feed);
+            }
+        }
+        Ok(taken.placed)
+    }
+
+    /// The evidence against an author is new: it goes to all peers once it is synced.
+    pub(super) fn forked(&mut self, feed: crate::proto::id::FeedId) {
+        self.batch.feeds.insert(feed);
+        self.batch.forked.insert(feed);
+    }
+}

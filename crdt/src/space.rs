@@ -1,0 +1,130 @@
+//! A space in hand.
+
+use std::{fmt, sync::Arc};
+
+use aether_store::ReadError;
+use tokio::sync::{broadcast, oneshot};
+
+use crate::{
+    Counter, Map, Register, Set, Ticket,
+    driver::{Names, Opened, Request, Shelf, Told, WriteFailed, Written},
+    proto::{
+        entry::{Collection, Kind},
+        id::SpaceId,
+        map::{self, Edit},
+        space::Genesis,
+    },
+    spaces::{Inner, OpenError, Status},
+};
+
+/// A space: maps, sets, counters and registers that travel together.
+///
+/// **Promise.** A write is visible and durable here once it is acknowledged, without asking
+/// anybody; reads are of this node's replica. Replicas that hold the same entries show the same,
+/// whatever order they came in and whatever some writers lie about ([`proto`](crate::proto)); two
+/// that are connected hold the same some seconds after the last write. There is no order among
+/// writes of different nodes: concurrent values of a key stand side by side.
+///
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct Space {
+    inner: Arc<Inner>,
+    opened: Opened,
+}
+
+impl Space {
+    pub(crate) const fn new(inner: Arc<Inner>, opened: Opened) -> Self {
+        Self { inner, opened }
+    }
+
+    /// Its name for good, all over the world: the hash of its genesis.
+    pub fn id(&self) -> SpaceId {
+        self.opened.genesis.space_id()
+    }
+
+    /// What whoever founded it called it.
+    pub fn name(&self) -> &str {
+        self.opened.genesis.name()
+    }
+
+    /// What it is founded on.
+    pub const fn genesis(&self) -> &Genesis {
+        &self.opened.genesis
+    }
+
+    /// What lets others in, with this node's addresses. Show it only to those who may read and
+    /// write all of the space.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn ticket(&self) -> Result<Ticket, OpenError> {
+        let addresses = self.inner.node.addresses().await.map_err(|_| OpenError::Closed)?;
+        Ok(Ticket::new(self.opened.genesis.clone(), addresses))
+    }
+
+    /// How it stands with it on this node.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn status(&self) -> Result<Status, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Status { space: self.id(), reply };
+        self.inner.requests.send(request).await.map_err(|_| OpenError::Closed)?;
+        answer.await.ok().flatten().ok_or(OpenError::Closed)
+    }
+
+    /// A hash of what all collections show, equal on two nodes that hold the same. Reads everything:
+    /// call it where blocking does no harm.
+    ///
+    /// # Errors
+    /// What is stored can't be read.
+    pub fn state_hash(&self) -> Result<aether_core::Hash, ReadError> {
+        map::state_hash(self.shelf(), self.names())
+    }
+
+    /// The map of this name. Its types are the program's own agreement, as with all collections.
+    pub fn map<K, V>(&self, name: &str) -> Map<K, V> {
+        Map::new(self.clone(), Collection::new(Kind::Map, name))
+    }
+
+    /// The set of this name.
+    pub fn set<K>(&self, name: &str) -> Set<K> {
+        Set::new(self.clone(), Collection::new(Kind::Set, name))
+    }
+
+    /// The counters of this name, one for each key.
+    pub fn counter<K>(&self, name: &str) -> Counter<K> {
+        Counter::new(self.clone(), Collection::new(Kind::Counter, name))
+    }
+
+    /// The register of this name: a single value.
+    pub fn register<V>(&self, name: &str) -> Register<V> {
+        Register::new(self.clone(), Collection::new(Kind::Register, name))
+    }
+
+    pub(crate) const fn shelf(&self) -> &Shelf {
+        &self.opened.shelf
+    }
+
+    pub(crate) const fn names(&self) -> &Names {
+        &self.opened.names
+    }
+
+    pub(crate) fn told(&self) -> broadcast::Receiver<Told> {
+        self.opened.told.subscribe()
+    }
+
+    /// Makes edits visible and durable, all at once.
+    pub(crate) async fn edit(&self, edits: Vec<Edit>) -> Result<Written, WriteFailed> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Edit { space: self.id(), edits, reply };
+        self.inner.requests.send(request).await.map_err(|_| WriteFailed::Closed)?;
+        answer.await.map_err(|_| WriteFailed::Closed)?
+    }
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Space({:?}, {})", self.name(), self.id())
+    }
+}

@@ -1,0 +1,223 @@
+//! The spaces of a node.
+
+use std::{sync::Arc, thread};
+
+use aether_mesh::Node;
+use aether_store::{CommitError, ReadError};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Space, Ticket, TicketError,
+    driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
+    proto::{
+        replica::{self, Replica},
+        space::{Genesis, GenesisError, Mode},
+    },
+};
+
+/// Requests that wait for the driver.
+const QUEUE: usize = 1024;
+/// Frames of links that wait for the driver.
+const EVENTS: usize = 256;
+
+/// The spaces that a node has, each of which is replicated among all members of the mesh that have
+/// it.
+///
+/// They live in the node's store, and are served to others as long as a handle is there: this one,
+/// or one of a [`Space`] or collection. Cloning is cheap. Open them once for each node.
+#[derive(Clone, Debug)]
+pub struct Spaces {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) node: Node,
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Spaces {
+    /// Opens all spaces that the node has from before, and serves them. Reads of each what is known
+    /// of its feeds.
+    ///
+    /// # Errors
+    /// What is stored can't be read, or the spaces are open already.
+    pub async fn open(node: &Node) -> Result<Self, StartError> {
+        let incoming = node.accept_streams(STREAM).await.map_err(|error| match error {
+            aether_mesh::AcceptError::Taken { .. } => StartError::Taken,
+            _ => StartError::Closed,
+        })?;
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (events, told) = mpsc::channel::<Event>(EVENTS);
+        let (faults, blamed) = mpsc::channel(16);
+        let (store, key) = (node.store().clone(), node.secret_key().clone());
+        let (begun, opened) = oneshot::channel();
+        let run = move || {
+            let driver = match Driver::open(store, key, faults) {
+                Ok(driver) => driver,
+                // Whoever asked has gone, or hears of it.
+                Err(error) => return drop(begun.send(Err(error))),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            match runtime {
+                Ok(runtime) => {
+                    let _ = begun.send(Ok(()));
+                    runtime.block_on(driver.run(receiver, told));
+                }
+                Err(error) => drop(begun.send(Err(StartError::Thread(error)))),
+            }
+        };
+        let thread = thread::Builder::new().name("aether-spaces".to_owned()).spawn(run);
+        thread.map_err(StartError::Thread)?;
+        opened.await.map_err(|_| StartError::Closed)??;
+        let links = Links::new(node.clone(), events);
+        #[expect(clippy::disallowed_methods, reason = "it ends with the driver, and that with us")]
+        tokio::spawn(links.run(incoming, blamed));
+        Ok(Self { inner: Arc::new(Inner { node: node.clone(), requests }) })
+    }
+
+    /// Founds a space of this name that everyone may read and write who has its
+    /// [ticket](Space::ticket). Names need not differ: a space is what its id says.
+    ///
+    /// # Errors
+    /// The name has more than 255 bytes; or the disk.
+    pub async fn create(&self, name: &str) -> Result<Space, OpenError> {
+        let salt = salt();
+        let owner = owner_key(self.inner.node.secret_key(), &salt).public();
+        self.found(Genesis::new(Mode::Open, salt, name, [owner])?).await
+    }
+
+    /// Takes part in the space that a ticket names. What is in it comes from other members, as
+    /// soon as one is there that has it. Joining again gives the same space.
+    ///
+    /// # Errors
+    /// The ticket isn't one, or its space is of a kind that this release doesn't offer; or the disk.
+    pub async fn join(&self, ticket: &str) -> Result<Space, OpenError> {
+        let ticket = Ticket::decode(ticket)?;
+        for seed in ticket.seeds() {
+            self.inner.node.dial(seed.clone()).await.map_err(|_| OpenError::Closed)?;
+        }
+        self.found(ticket.genesis().clone()).await
+    }
+
+    async fn found(&self, genesis: Genesis) -> Result<Space, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Open { genesis, reply };
+        self.inner.requests.send(request).await.map_err(|_| OpenError::Closed)?;
+        let opened = answer.await.map_err(|_| OpenError::Closed)??;
+        Ok(Space::new(self.inner.clone(), opened))
+    }
+
+    /// All spaces that this node has, by id.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn list(&self) -> Result<Vec<Space>, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.requests.send(Request::List { reply }).await.map_err(|_| OpenError::Closed)?;
+        let all = answer.await.map_err(|_| OpenError::Closed)?.into_iter();
+        Ok(all.map(|opened| Space::new(self.inner.clone(), opened)).collect())
+    }
+
+    /// The space of this id that this node has; or, if exactly one has this name, that one.
+    ///
+    /// # Errors
+    /// None, or several of this name.
+    pub async fn get(&self, id_or_name: &str) -> Result<Space, OpenError> {
+        let is_it = |space: &Space| space.id().to_string() == id_or_name;
+        let mut all = self.list().await?;
+        if let Some(place) = all.iter().position(is_it) {
+            return Ok(all.swap_remove(place));
+        }
+        all.retain(|space| space.name() == id_or_name);
+        match all.len() {
+            0 => Err(OpenError::NotFound { name: id_or_name.to_owned() }),
+            1 => Ok(all.swap_remove(0)),
+            count => Err(OpenError::Ambiguous { name: id_or_name.to_owned(), count }),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a space's salt is drawn here")]
+fn salt() -> [u8; 16] {
+    rand::random()
+}
+
+/// Why a space can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Closed,
+    /// There is none of this name or id.
+    #[error("this node has no space {name:?}; join it with a ticket from a node that has it")]
+    NotFound {
+        /// The name or id.
+        name: String,
+    },
+    /// Several have the name.
+    #[error("{count} spaces are named {name:?}; say which by its id")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// The genesis breaks a rule.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The ticket isn't one.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// The space is of a kind that isn't offered.
+    #[error("spaces of mode {0:?} are not offered by this release; upgrade")]
+    Mode(Mode),
+    /// What is stored of it can't be read.
+    #[error("what is stored of the space can't be read")]
+    Read(#[from] ReadError),
+    /// It can't be written down.
+    #[error("the space can't be stored")]
+    Write(#[from] CommitError),
+}
+
+impl From<replica::OpenError<ReadError>> for OpenError {
+    fn from(error: replica::OpenError<ReadError>) -> Self {
+        match error {
+            replica::OpenError::Mode(mode) => Self::Mode(mode),
+            replica::OpenError::Rows(error) => Self::Read(error),
+        }
+    }
+}
+
+/// How it stands with a space on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Entries that were taken in, those that were evicted since among them.
+    pub entries: u64,
+    /// Feeds: one for each author and life of its data folder.
+    pub feeds: usize,
+    /// Feeds whose authors signed two entries of one number.
+    pub forked: usize,
+    /// Nodes with which it is being synced.
+    pub peers: usize,
+    /// A hash of all that is held: equal on two nodes exactly if they hold the same.
+    pub digest: String,
+    /// Whether the disk failed, so that nothing is written until a restart.
+    pub has_failed: bool,
+}
+
+impl Status {
+    pub(crate) fn of(replica: &Replica<Shelf>) -> Self {
+        let rows = replica.rows();
+        Self {
+            entries: replica.synced().as_number(),
+            feeds: rows.len(),
+            forked: rows.values().filter(|row| row.evidence().is_some()).count(),
+            peers: replica.peers().count(),
+            digest: crate::proto::sync::digest(rows.values()).to_string(),
+            has_failed: replica.has_failed(),
+        }
+    }
+}
