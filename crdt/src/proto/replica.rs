@@ -3,9 +3,9 @@
 //! # Rules
 //!
 //! 1. **Intake.** An entry is taken in if it is valid, its author may write, its parent is kept,
-//!    all it cites is [settled](super::frontier) and its time has [come](super::time). Else it isn't
-//!    taken *now*, which is nobody's fault, and nothing of it is remembered: whoever has it offers
-//!    it again. What breaks a rule of validity is its giver's fault, and ends the session.
+//!    all it cites is [settled](super::frontier) and its time has [come](super::time). Else it
+//!    isn't taken *now*, which is nobody's fault, and nothing of it is remembered: whoever has it
+//!    offers it again. What breaks a rule of validity is its giver's fault, and ends the session.
 //! 2. **Writing.** An own entry continues the own feed, which began with this life of the data
 //!    folder. Nothing that is signed leaves before it is synced: so a crash can't make an author
 //!    fork itself. If a peer shows more of the own feed than is here, the disk is an old copy, and
@@ -19,17 +19,17 @@
 //!    has it from its author, and two digests of 32 bytes show that. So an entry crosses a link
 //!    about once, and who isn't connected to its author waits a second or two a hop.
 //! 5. **Comparing.** A [hello](super::sync) asks for the other's digest; if digests differ, rows
-//!    go both ways, and each sends what the other lacks, in the order in which it took it in. Without
-//!    news that happens every 30 to 45 seconds, so what was lost on the way costs time and nothing
+//!    go both ways, and each sends what the other lacks, in the order in which it took it in.
+//!    Without news that happens every 30 to 45 seconds, so what was lost on the way costs time and nothing
 //!    else.
 //! 6. **Refused.** Who is told that an entry wasn't taken sends no more of its feed, which would
 //!    hang in the air, and compares anew a second or two later. Other feeds go on: what a liar
 //!    signed may be refused for long, and holds up nothing else.
-//! 7. **A peer's lanes.** Of one feed a peer may replace a branch 16 times a minute, in however many
-//!    sessions. An honest peer keeps two branches of any feed, and needs two.
+//! 7. **A peer's lanes.** Of one feed a peer may replace a branch 16 times a minute, in however
+//!    many sessions. An honest peer keeps two branches of any feed, and needs two.
 //! 8. **Rebuilding.** Collections that an evicted entry had changed are made anew of those that
-//!    are kept: at most every ten seconds, and up to ten minutes apart while that goes on. Till then
-//!    they show what they showed. Two-way forks, which accidents make, evict nothing.
+//!    are kept: at most every ten seconds, and up to ten minutes apart while that goes on. Till
+//!    then they show what they showed. Two-way forks, which accidents make, evict nothing.
 //! 9. **A disk that fails** ends all of it: nothing is taken in, written or acknowledged until the
 //!    replica is opened anew.
 //!
@@ -123,7 +123,7 @@ pub struct Replica<B: Base> {
     key: SecretKey,
     rng: ChaCha12Rng,
     book: Book<Overlay<B>>,
-    /// The feed that own entries continue, and whether one was written since the replica was opened.
+    /// The feed that own entries continue, and whether one was written since it was opened.
     own: Option<FeedId>,
     has_written: bool,
     citing: Citing,
@@ -262,8 +262,8 @@ impl<B: Base> Replica<B> {
         Duration::from_micros(self.rng.next_u64() % micros)
     }
 
-    /// Makes collections anew of which entries were evicted. A liar brings that about, so it is done
-    /// at most every ten seconds, and less often if it doesn't end.
+    /// Makes collections anew of which entries were evicted. A liar brings that about, so it is
+    /// done at most every ten seconds, and less often if it doesn't end.
     fn rebuild(&mut self, now: Time) -> Result<(), B::Error> {
         if self.rebuild_due().is_none_or(|due| now < due) {
             return Ok(());

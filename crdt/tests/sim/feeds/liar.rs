@@ -58,7 +58,7 @@ pub(crate) struct Liar {
     heard: Vec<Message>,
     others: Vec<(EntryId, Hybrid)>,
     peers: BTreeMap<PublicKey, Peer>,
-    /// How much harm it does: what a peer finds out ends the session, so a subtle liar lasts longer.
+    /// How much harm it does: what is found out ends the session, so a subtle liar lasts longer.
     is_crude: bool,
     next: Time,
     offered: usize,

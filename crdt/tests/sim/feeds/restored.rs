@@ -22,8 +22,8 @@ fn forget(world: &World<Guests>, guests: &Guests, node: NodeId) {
     guests.model.borrow_mut().written.retain(|id, _| held(id));
 }
 
-/// The log of own tips lies elsewhere and isn't restored, so it tells that the disk is old. The node
-/// then begins a new feed, and nobody ever has evidence against it.
+/// The log of own tips lies elsewhere and isn't restored, so it tells that the disk is old. The
+/// node then begins a new feed, and nobody ever has evidence against it.
 #[test]
 fn a_restored_disk_makes_nobody_fork() {
     let demanded = ["old disk begins a new feed", "copy was current"];

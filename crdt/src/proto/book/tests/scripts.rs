@@ -78,8 +78,8 @@ fn a_known_entry_keeps_its_position() {
     assert_eq!(book.order(Position::ZERO).count(), 2);
 }
 
-/// Nobody can sign two headers with one tag within a test: 2³² hashes. So the branch is tested where
-/// it is decided.
+/// Nobody can sign two headers with one tag within a test: 2³² hashes. So the branch is tested
+/// where it is decided.
 #[test]
 fn entries_of_one_number_and_tag_are_twins() {
     let hash = |last| {

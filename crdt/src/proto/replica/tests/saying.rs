@@ -27,6 +27,19 @@ fn nothing_is_said_of_an_own_entry_before_it_is_synced() {
 }
 
 #[test]
+fn what_is_synced_is_sent_and_nothing_behind_it() {
+    let mut node = Node::new();
+    node.meet(NOW, 1);
+    node.write(NOW, 1);
+    let (first, generation) = (node.own.unwrap(), node.unsynced[0].0);
+    node.write(NOW, 2);
+    let outputs = node.handle(NOW, Input::Persisted { generation });
+    assert_eq!(entries(&outputs), [(1, first)]);
+    assert_eq!(node.replica.rows()[&first.feed].top(), 1);
+    assert_eq!(entries(&node.sync(NOW)), [(2, node.own.unwrap())]);
+}
+
+#[test]
 fn a_peers_entry_is_acknowledged_once_it_is_synced() {
     let mut node = Node::new();
     node.meet(NOW, 1);
