@@ -50,12 +50,20 @@
 //! memory but the lists of dependencies and actors, which are there as bytes. The second expands
 //! what has passed: O(operations + predecessors), both capped by A2 and A3.
 
+pub mod anchor;
+pub mod body;
 mod chunk;
 mod column;
+pub mod content;
+mod differ;
+pub mod edit;
 mod index;
 mod order;
+pub mod patch;
 mod rows;
 pub mod rules;
+pub mod undo;
+pub mod view;
 pub mod weight;
 
 use std::fmt;

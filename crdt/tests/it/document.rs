@@ -1,0 +1,6 @@
+//! Documents that are edited by several at once: what each is shown, and what all agree on.
+
+mod authors;
+mod edits;
+mod layers;
+mod undo;
