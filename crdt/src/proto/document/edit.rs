@@ -27,7 +27,7 @@ use super::{
     content::{Content, Node, ObjId, OpRef, Prop, Scalar},
     patch::{Patch, PatchAction},
     rules::MAX_DEPTH,
-    undo::{Gone, Inverse, Place},
+    undo::{Between, Gone, Inverse, Place},
     view::{View, ViewError},
 };
 

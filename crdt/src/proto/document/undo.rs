@@ -68,6 +68,14 @@ pub(super) struct GoneMark {
     pub(super) value: Scalar,
 }
 
+/// The elements that stood before and behind what was deleted. What was deleted after it and made
+/// anew before it is found beside these: it may be on the wrong side of what is left of the old.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Between {
+    pub(super) before: Option<OpRef>,
+    pub(super) behind: Option<OpRef>,
+}
+
 /// A part of a range that was marked, by its first and last element, and the value that was there.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Part {
@@ -82,7 +90,7 @@ pub(super) enum Inverse {
     /// Elements were inserted, by so many operations in a row.
     Inserted { object: ObjId, first: OpRef, count: u32 },
     /// Elements that stood beside each other were deleted.
-    Deleted { object: ObjId, gone: Vec<Gone>, marks: Vec<GoneMark> },
+    Deleted { object: ObjId, gone: Vec<Gone>, marks: Vec<GoneMark>, between: Between },
     /// Something was put at a place, or deleted there.
     Set { object: ObjId, place: Place, new: Option<OpRef>, old: Option<(OpRef, Node)> },
     /// Something was added to the counter that an operation put.
@@ -112,37 +120,67 @@ impl Inverse {
 }
 
 /// Which operation made anew what another one had made.
+///
+/// An element is a place, and what is in it may be overwritten: so the same operation can stand for
+/// a place that went one way, and for a value that went another.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Aliases {
-    of: BTreeMap<OpRef, OpRef>,
+    elements: BTreeMap<OpRef, OpRef>,
+    values: BTreeMap<OpRef, OpRef>,
+}
+
+/// What an operation is now. Each alias leads to a later operation, so there is an end.
+fn follow(map: &BTreeMap<OpRef, OpRef>, mut op: OpRef) -> OpRef {
+    while let Some(next) = map.get(&op) {
+        op = *next;
+    }
+    op
 }
 
 impl Aliases {
-    /// From now on, `old` is `new`.
-    pub(super) fn add(&mut self, old: OpRef, new: OpRef) {
+    const fn new() -> Self {
+        Self { elements: BTreeMap::new(), values: BTreeMap::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.elements.len() + self.values.len()
+    }
+
+    /// From now on, the element `old` is `new`.
+    pub(super) fn add_element(&mut self, old: OpRef, new: OpRef) {
         if old != new {
-            self.of.insert(old, new);
+            self.elements.insert(old, new);
         }
     }
 
-    /// What it is now. Each alias leads to a later operation, so there is an end.
-    pub(super) fn resolve(&self, mut op: OpRef) -> OpRef {
-        while let Some(next) = self.of.get(&op) {
-            op = *next;
+    /// From now on, what `old` put, a value or an object, is what `new` put.
+    pub(super) fn add_value(&mut self, old: OpRef, new: OpRef) {
+        if old != new {
+            self.values.insert(old, new);
         }
-        op
     }
 
-    pub(super) fn resolve_object(&self, object: ObjId) -> ObjId {
+    pub(super) fn element(&self, op: OpRef) -> OpRef {
+        follow(&self.elements, op)
+    }
+
+    pub(super) fn value(&self, op: OpRef) -> OpRef {
+        follow(&self.values, op)
+    }
+
+    pub(super) fn object(&self, object: ObjId) -> ObjId {
         match object {
             ObjId::Root => ObjId::Root,
-            ObjId::Made(made) => ObjId::Made(self.resolve(made)),
+            ObjId::Made(made) => ObjId::Made(self.value(made)),
         }
     }
 
-    /// What it became next; `None` if it is still itself.
-    pub(super) fn next(&self, op: OpRef) -> Option<OpRef> {
-        self.of.get(&op).copied()
+    /// What an object became next; `None` if it is still itself.
+    pub(super) fn next_object(&self, object: ObjId) -> Option<ObjId> {
+        match object {
+            ObjId::Root => None,
+            ObjId::Made(made) => self.values.get(&made).copied().map(ObjId::Made),
+        }
     }
 }
 
@@ -179,7 +217,7 @@ impl History {
             pause,
             undo: VecDeque::new(),
             redo: Vec::new(),
-            aliases: Aliases { of: BTreeMap::new() },
+            aliases: Aliases::new(),
             cost: 0,
             barrier: true,
         }
@@ -241,7 +279,7 @@ impl History {
             let oldest = self.undo.pop_front().map_or(0, |unit| unit.cost());
             self.cost -= oldest;
         }
-        if self.aliases.of.len() > MAX_ALIASES {
+        if self.aliases.len() > MAX_ALIASES {
             self.forget();
         }
     }

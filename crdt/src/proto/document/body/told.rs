@@ -357,7 +357,7 @@ impl Teller<'_> {
     /// as objects' is.
     fn seen(&mut self, node: &Node) -> Result<(), Broken> {
         let Some(object) = node.object() else { return Ok(()) };
-        let path = self.path(object)?;
+        let path = or_nothing(self.view.path(object))?;
         self.told.insert(object);
         let (Some(path), Node::Object(kind, _)) = (path, node) else { return Ok(()) };
         match kind {

@@ -19,8 +19,8 @@ impl Edit<'_> {
             Inverse::Inserted { object, first, count } => {
                 self.remove(*object, *first, *count, aliases)
             }
-            Inverse::Deleted { object, gone, marks } => {
-                self.bring_back(*object, gone, marks, aliases)
+            Inverse::Deleted { object, gone, marks, between } => {
+                self.bring_back(*object, gone, marks, *between, aliases)
             }
             Inverse::Set { object, place, new, old } => {
                 self.put_back(*object, place, *new, old.as_ref(), aliases)
@@ -31,7 +31,7 @@ impl Edit<'_> {
                 };
                 match self.view()?.winner(object, &prop)? {
                     Some((Node::Scalar(Scalar::Counter(_)), there))
-                        if there == aliases.resolve(*counter) =>
+                        if there == aliases.value(*counter) =>
                     {
                         self.increment(object, prop, -by)
                     }
@@ -56,7 +56,7 @@ impl Edit<'_> {
         element: OpRef,
         aliases: &Aliases,
     ) -> Result<Option<(ObjId, usize, bool)>, EditError> {
-        let (now, element) = (aliases.resolve_object(object), aliases.resolve(element));
+        let (now, element) = (aliases.object(object), aliases.element(element));
         if let Some((index, there)) = self.view()?.locate(now, element)? {
             return Ok(Some((now, index, there)));
         }
@@ -64,15 +64,16 @@ impl Edit<'_> {
         let (mut known, mut stage) = (None, Some(object));
         while let Some(old) = stage {
             known = self.view()?.locate(old, element)?.map(|(index, _)| (old, index)).or(known);
-            stage = match old {
-                ObjId::Root => None,
-                ObjId::Made(made) => aliases.next(made).map(ObjId::Made),
-            };
+            stage = aliases.next_object(old);
         }
         let Some((old, index)) = known else { return Ok(None) };
-        let beside = |index| self.view()?.winner(old, &Prop::Index(index));
-        if let Some((_, next)) = beside(index)? {
-            let found = self.view()?.locate(now, aliases.resolve(next))?;
+        let beside = |index| -> Result<Option<OpRef>, EditError> {
+            let there = self.view()?.winner(old, &Prop::Index(index))?;
+            let element = there.and_then(|(_, winner)| self.body.element(old, winner));
+            Ok(element.map(|element| aliases.element(element)))
+        };
+        if let Some(next) = beside(index)? {
+            let found = self.view()?.locate(now, next)?;
             if let Some((index, _)) = found {
                 return Ok(Some((now, index, false)));
             }
@@ -81,8 +82,8 @@ impl Edit<'_> {
             Some(index) => beside(index)?,
             None => None,
         };
-        let Some((_, before)) = before else { return Ok(Some((now, 0, false))) };
-        Ok(match self.view()?.locate(now, aliases.resolve(before))? {
+        let Some(before) = before else { return Ok(Some((now, 0, false))) };
+        Ok(match self.view()?.locate(now, before)? {
             Some((index, true)) => Some((now, index + self.view()?.width(now, index)?, false)),
             Some((index, false)) => Some((now, index, false)),
             None => None,
@@ -98,7 +99,7 @@ impl Edit<'_> {
     ) -> Result<Option<(ObjId, Prop)>, EditError> {
         match place {
             Place::Key(key) => {
-                let object = aliases.resolve_object(object);
+                let object = aliases.object(object);
                 let there = self.view()?.kind(object) == Ok(Kind::Map);
                 Ok(there.then(|| (object, Prop::Key(key.clone()))))
             }
@@ -118,12 +119,13 @@ impl Edit<'_> {
         aliases: &Aliases,
     ) -> Result<(), EditError> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
-        let now = aliases.resolve_object(object);
+        let now = aliases.object(object);
         for counter in first.counter..first.counter.saturating_add(count) {
-            let element = aliases.resolve(OpRef { counter, ..first });
-            let Some((index, true)) = self.view()?.locate(now, element)? else { continue };
+            let op = OpRef { counter, ..first };
+            let found = self.view()?.locate(now, aliases.element(op))?;
+            let Some((index, true)) = found else { continue };
             let there = self.view()?.winner(now, &Prop::Index(index))?;
-            if there.is_some_and(|(_, winner)| winner == element) {
+            if there.is_some_and(|(_, winner)| winner == aliases.value(op)) {
                 ranges.push(index..index + self.view()?.width(now, index)?);
             }
         }
@@ -155,8 +157,10 @@ impl Edit<'_> {
         object: ObjId,
         gone: &[Gone],
         marks: &[GoneMark],
+        between: Between,
         aliases: &mut Aliases,
     ) -> Result<(), EditError> {
+        let (low, high) = self.room_between(object, between, aliases)?;
         let mut units = 0;
         // Object, place, what belongs there, and how far from the beginning of all that was deleted.
         let mut groups: Vec<(ObjId, usize, Vec<&Gone>, usize)> = Vec::new();
@@ -164,6 +168,7 @@ impl Edit<'_> {
             let width = self.width_of(object, item)?;
             let found = self.find(object, item.element, aliases)?;
             if let Some((now, index, false)) = found {
+                let index = index.min(high).max(low);
                 match groups.last_mut() {
                     Some((_, at, items, from))
                         if *at == index && *from + self.widths(object, items)? == units =>
@@ -182,6 +187,28 @@ impl Edit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Between which places what stood between two elements belongs.
+    fn room_between(
+        &self,
+        object: ObjId,
+        between: Between,
+        aliases: &Aliases,
+    ) -> Result<(usize, usize), EditError> {
+        let find = |element: Option<OpRef>| match element {
+            Some(element) => self.find(object, element, aliases),
+            None => Ok(None),
+        };
+        let low = match find(between.before)? {
+            Some((now, index, true)) => index + self.view()?.width(now, index)?,
+            _ => 0,
+        };
+        let high = match find(between.behind)? {
+            Some((_, index, true)) => index,
+            _ => usize::MAX,
+        };
+        Ok((low, high.max(low)))
     }
 
     fn width_of(&self, object: ObjId, item: &Gone) -> Result<usize, EditError> {
@@ -210,11 +237,11 @@ impl Edit<'_> {
             let made = self.body.next_op();
             // What it became when it was made anew before, until it is made anew now.
             let source = match item.node {
-                Node::Object(_, object) => aliases.resolve_object(object),
+                Node::Object(_, object) => aliases.object(object),
                 Node::Scalar(_) => ObjId::Root,
             };
-            aliases.add(item.element, made);
-            aliases.add(item.winner, made);
+            aliases.add_element(item.element, made);
+            aliases.add_value(item.winner, made);
             match &item.node {
                 Node::Scalar(Scalar::Str(text)) if is_text => {
                     let (mut run, mut chars) = (text.clone(), text.chars().count());
@@ -223,8 +250,8 @@ impl Edit<'_> {
                     {
                         // Fewer than a change may have operations.
                         let made = OpRef { counter: made.counter + chars as u32, ..made };
-                        aliases.add(*element, made);
-                        aliases.add(*winner, made);
+                        aliases.add_element(*element, made);
+                        aliases.add_value(*winner, made);
                         run.push_str(more);
                         chars += more.chars().count();
                         rest.next();
@@ -304,7 +331,7 @@ impl Edit<'_> {
     ) -> Result<(), EditError> {
         let Some((object, prop)) = self.now_at(object, place, aliases)? else { return Ok(()) };
         let there = self.view()?.winner(object, &prop)?.map(|(_, op)| op);
-        if there != new.map(|new| aliases.resolve(new)) {
+        if there != new.map(|new| aliases.value(new)) {
             return Ok(());
         }
         match old {
@@ -312,15 +339,15 @@ impl Edit<'_> {
             Some((op, Node::Scalar(value))) => {
                 self.put(object, prop.clone(), value.clone())?;
                 if let Some((_, winner)) = self.view()?.winner(object, &prop)? {
-                    aliases.add(*op, winner);
+                    aliases.add_value(*op, winner);
                 }
                 Ok(())
             }
             Some((op, Node::Object(kind, made))) => {
-                let old = aliases.resolve_object(*made);
+                let old = aliases.object(*made);
                 let new = self.put_object(object, prop, *kind)?;
                 if let ObjId::Made(new) = new {
-                    aliases.add(*op, new);
+                    aliases.add_value(*op, new);
                 }
                 self.refill(old, new, aliases)
             }
@@ -347,7 +374,7 @@ impl Edit<'_> {
                             self.refill(object, made, aliases)?;
                         }
                     }
-                    aliases.add(op, made);
+                    aliases.add_value(op, made);
                 }
                 Ok(())
             }

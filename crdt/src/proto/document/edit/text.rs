@@ -26,6 +26,7 @@ impl Edit<'_> {
         }
         let gone = self.gone(text, index, delete)?;
         let marks = if gone.is_empty() { Vec::new() } else { self.gone_marks(text, index, delete)? };
+        let between = self.between(text, index, delete)?;
         let chars = insert.chars().count();
         let more = Room {
             operations: chars + gone.len(),
@@ -42,7 +43,7 @@ impl Edit<'_> {
             self.inserted(text, first, chars as u32);
         }
         if delete > 0 {
-            self.done.inverse.push(Inverse::Deleted { object: text, gone, marks });
+            self.done.inverse.push(Inverse::Deleted { object: text, gone, marks, between });
             self.tell(text, PatchAction::DeleteRange { index, length: delete })?;
         }
         if chars > 0 {

@@ -135,12 +135,29 @@ impl Edit<'_> {
             return Err(EditError::OutOfRange);
         };
         let element = self.body.element(list, winner).ok_or(EditError::NotFound)?;
+        let between = self.between(list, index, 1)?;
         let more = Room { rows: 0, ..self.at_place(&prop, before.len()) };
         self.write(more, Call::Delete(list, prop))?;
         self.tell(list, PatchAction::DeleteRange { index, length: 1 })?;
         let gone = vec![Gone { element, winner, node }];
-        self.done.inverse.push(Inverse::Deleted { object: list, gone, marks: Vec::new() });
+        let marks = Vec::new();
+        self.done.inverse.push(Inverse::Deleted { object: list, gone, marks, between });
         Ok(())
+    }
+
+    /// What stands beside a range.
+    pub(super) fn between(
+        &self,
+        object: ObjId,
+        index: usize,
+        length: usize,
+    ) -> Result<Between, EditError> {
+        let element = |index| -> Result<Option<OpRef>, EditError> {
+            let there = self.view()?.winner(object, &Prop::Index(index))?;
+            Ok(there.and_then(|(_, winner)| self.body.element(object, winner)))
+        };
+        let before = index.checked_sub(1).map(element).transpose()?.flatten();
+        Ok(Between { before, behind: element(index + length)? })
     }
 
     pub(super) fn insert_node(
