@@ -62,6 +62,7 @@ mod order;
 pub mod patch;
 mod rows;
 pub mod rules;
+pub mod state;
 pub mod undo;
 pub mod view;
 pub mod weight;

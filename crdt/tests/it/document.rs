@@ -3,4 +3,6 @@
 mod authors;
 mod edits;
 mod layers;
+mod refused;
+mod state;
 mod undo;

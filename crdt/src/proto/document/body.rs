@@ -307,6 +307,17 @@ impl Body {
         before.tell(self)
     }
 
+    /// What became different since another body was this document.
+    ///
+    /// # Panics
+    /// If something is taken and not applied.
+    pub fn differences(&self, earlier: &Self) -> Result<Vec<Patch>, Broken> {
+        assert!(self.taken.is_empty(), "something is taken and not applied");
+        let before = earlier.view()?;
+        let touched = told::everywhere(&before, &self.view()?)?;
+        Before::in_view(&before, touched)?.tell(self)
+    }
+
     /// Takes the document out: it is broken unless it is put back.
     fn idle(&mut self) -> Result<Box<Automerge>, Broken> {
         match std::mem::replace(&mut self.core, Core::Broken) {
@@ -391,20 +402,22 @@ impl Body {
         Ok(bytes)
     }
 
-    /// All changes in it, each behind those it builds on, without those only taken. Costs as much
+    /// All changes in it with their actors, each behind those it builds on, without those only taken. Costs as much
     /// as encoding all of them.
     ///
     /// # Panics
     /// If own edits are pending.
-    pub fn changes(&mut self) -> Result<Vec<Committed>, Broken> {
+    pub fn changes(&mut self) -> Result<Vec<(ActorId, Committed)>, Broken> {
         let document = self.idle()?;
         let changes = guarded(|| document.get_changes(&[]))?;
         self.core = Core::Idle(document);
-        let own = |change: automerge::Change| Committed {
-            hash: ChangeHash(change.hash().0),
-            bytes: change.raw_bytes().to_vec(),
+        let own = |change: automerge::Change| {
+            let actor = ActorId(change.actor_id().to_bytes().try_into().ok()?);
+            let (hash, bytes) = (ChangeHash(change.hash().0), change.raw_bytes().to_vec());
+            Some((actor, Committed { hash, bytes }))
         };
-        Ok(changes.into_iter().map(own).collect())
+        // What was taken has actors of sixteen bytes (A1).
+        Ok(changes.into_iter().filter_map(own).collect())
     }
 
     /// The changes on which no other builds, ascending; what is only taken is not among them.

@@ -21,6 +21,8 @@ mod replay;
 mod text;
 mod write;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use super::{
     Kind, MAX_COUNTER, MAX_INCREMENT, MAX_KEY,
     body::{Body, Broken, Call, Room},
@@ -91,8 +93,8 @@ impl Body {
     /// Edits the document, all or nothing. What `edit` did is pending until the next
     /// [`commit`](Self::commit).
     ///
-    /// If it fails, what was pending before is done again, which takes as long as it took. If it
-    /// panics, so does this, and what it did so far stays pending.
+    /// If it fails or panics, it is taken back and what was pending before is done again, which
+    /// takes as long as it took. A panic goes on to the caller.
     pub fn edit<T, E: From<EditError>>(
         &mut self,
         edit: impl FnOnce(&mut Edit<'_>) -> Result<T, E>,
@@ -102,17 +104,25 @@ impl Body {
         }
         let before = self.savepoint();
         let mut writer = Edit { body: self, done: Edited::default() };
-        let result = edit(&mut writer);
+        let result = catch_unwind(AssertUnwindSafe(|| edit(&mut writer)));
         let done = writer.done;
         // A closure may have passed over an error that broke the document.
         if self.is_broken() {
-            return Err(EditError::Broken(Broken).into());
+            return match result {
+                Err(panic) => resume_unwind(panic),
+                Ok(_) => Err(EditError::Broken(Broken).into()),
+            };
         }
         match result {
-            Ok(value) => Ok((value, done)),
-            Err(error) => {
+            Ok(Ok(value)) => Ok((value, done)),
+            Ok(Err(error)) => {
                 self.roll_back(&before).map_err(EditError::Broken)?;
                 Err(error)
+            }
+            Err(panic) => {
+                // Whether it can be taken back or not, the panic is what the caller has to know.
+                let _ = self.roll_back(&before);
+                resume_unwind(panic)
             }
         }
     }
