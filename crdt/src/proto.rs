@@ -7,7 +7,8 @@
 //! - [`space`]: the facts that a space is founded on.
 //! - [`entry`]: what an author signs: headers, payloads, operations on access.
 //! - [`feed`]: what is kept of an author's entries, forked or not, and the evidence of forks.
-//! - [`document`]: which bytes of Automerge are a change that is taken.
+//! - [`document`]: Automerge documents: which changes are taken, reading, writing, undo, and a
+//!   document's life.
 
 pub mod document;
 pub mod entry;

@@ -19,24 +19,27 @@
 //! transaction or nothing, so an edit that fails halfway is taken back with what was pending, and
 //! that is done again. On the same document the same calls make the same operations.
 
+mod open;
 mod pending;
 mod told;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use aether_core::{Domain, wire::Writer};
 use automerge::{
     Automerge, LoadOptions, ReadDoc,
-    transaction::{CommitOptions, OwnedTransaction, Transactable},
+    transaction::{CommitOptions, OwnedTransaction},
 };
 
 use pending::Pending;
-use told::{Before, Touched};
+pub use types::{Broken, CommitError, Committed, LoadError, Refused, Settings};
+
 pub(super) use pending::{Call, Mark as Savepoint, Room};
+use told::{Before, Touched};
 
 use super::{
-    ActorId, Change, ChangeHash, DecodeError, Index, MAX_TIME, Rule, Why,
-    content::{ObjId, OpRef, TextUnit},
+    ActorId, Change, ChangeHash, Index, MAX_TIME,
     patch::Patch,
     view::{Source, View},
 };
@@ -59,78 +62,6 @@ impl ActorId {
         let hash = ACTOR.hash(&writer.finish());
         Self(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
     }
-}
-
-/// Automerge panicked: what it holds can't be trusted any more.
-///
-/// The body answers nothing but this from now on. Its changes are as valid as they were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the document in memory is broken")]
-pub struct Broken;
-
-/// Why a change isn't taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// Its bytes break a rule A: nobody takes its entry.
-    #[error("the change is malformed")]
-    Malformed(#[source] DecodeError),
-    /// It is void.
-    #[error("the change is void")]
-    Void(#[source] Why),
-}
-
-impl Refused {
-    /// The rule that is broken.
-    pub const fn rule(&self) -> Rule {
-        match self {
-            Self::Malformed(error) => error.rule(),
-            Self::Void(why) => why.rule(),
-        }
-    }
-}
-
-/// Why pending edits didn't become a change. They are gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// Every replica would refuse it, and so do we.
-    #[error("others would refuse the change")]
-    Refused(#[source] Refused),
-    /// See [`Broken`].
-    #[error(transparent)]
-    Broken(#[from] Broken),
-}
-
-/// Why a saved document can't be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// Automerge can't read it.
-    #[error("the file is damaged")]
-    Damaged,
-    /// It holds a change that breaks a rule.
-    #[error("the file holds a change that is refused")]
-    Refused(#[source] Refused),
-}
-
-/// A change of our own, as others will get it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    /// What others name it by.
-    pub hash: ChangeHash,
-    /// The chunk.
-    pub bytes: Vec<u8>,
-}
-
-/// What a body is opened with.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Whose changes its edits become: [`ActorId::of`].
-    pub actor: ActorId,
-    /// What positions in texts count.
-    pub unit: TextUnit,
-    /// Most that the document may weigh (B9).
-    pub limit: u64,
 }
 
 enum Core {
@@ -402,8 +333,8 @@ impl Body {
         Ok(bytes)
     }
 
-    /// All changes in it with their actors, each behind those it builds on, without those only taken. Costs as much
-    /// as encoding all of them.
+    /// All changes in it with their actors, each behind those it builds on, without those only
+    /// taken. Costs as much as encoding all of them.
     ///
     /// # Panics
     /// If own edits are pending.
@@ -459,99 +390,7 @@ impl Body {
         }
         Ok(Some(View::new(Source::Document(document), self, Some(heads))))
     }
-
-    /// The transaction that edits go into, and what is remembered of them.
-    pub(super) fn open(&mut self) -> Result<(&mut OwnedTransaction, &mut Pending), Broken> {
-        if let Core::Idle(_) = self.core {
-            let document = self.idle()?;
-            let tx = guarded(|| document.into_transaction(None, None))?.map_err(|_| Broken)?;
-            self.core = Core::Open(Box::new(tx));
-            self.pending = Pending::after(self.last_op);
-        }
-        match &mut self.core {
-            Core::Open(tx) => Ok((tx, &mut self.pending)),
-            Core::Idle(_) | Core::Broken => Err(Broken),
-        }
-    }
-
-    /// Does what the call says, in the open transaction, and remembers it. `Err` if Automerge
-    /// refuses or panics; then the document is as good as broken until it is
-    /// [rolled back](Self::roll_back).
-    pub(super) fn call(&mut self, call: Call) -> Result<(), Broken> {
-        let (tx, pending) = self.open()?;
-        let done = guarded(|| call.perform(tx))?;
-        done.map_err(|_| Broken)?;
-        pending.remember(call, tx.pending_ops());
-        Ok(())
-    }
-
-    pub(super) const fn pending_mut(&mut self) -> &mut Pending {
-        &mut self.pending
-    }
-
-    pub(super) const fn pending_ref(&self) -> &Pending {
-        &self.pending
-    }
-
-    /// The next operation that an edit makes.
-    pub(super) fn next_op(&self) -> OpRef {
-        let counter = match self.core {
-            Core::Open(_) => self.pending.next(),
-            Core::Idle(_) | Core::Broken => self.last_op + 1,
-        };
-        OpRef { counter, actor: self.settings.actor }
-    }
-
-    /// Where edits stand.
-    pub(super) fn savepoint(&self) -> Savepoint {
-        self.pending.mark()
-    }
-
-    /// Takes back what was edited since.
-    pub(super) fn roll_back(&mut self, to: &Savepoint) -> Result<(), Broken> {
-        if let Core::Idle(_) = self.core {
-            return Ok(());
-        }
-        let tx = self.close()?;
-        let document = guarded(|| tx.rollback().0)?;
-        self.core = Core::Idle(Box::new(document));
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.truncate(to);
-        if pending.operations() == 0 {
-            return Ok(());
-        }
-        let (tx, _) = self.open()?;
-        let done = guarded(|| pending.calls().iter().all(|call| call.perform(tx).is_ok()));
-        let same = done == Ok(true) && tx.pending_ops() == pending.operations();
-        self.pending = pending;
-        if same { Ok(()) } else { Err(self.give_up()) }
-    }
-
-    /// From now on it is broken.
-    pub(super) fn give_up(&mut self) -> Broken {
-        self.core = Core::Broken;
-        Broken
-    }
-
-    /// The element of `object` that an operation made or wrote into.
-    pub(super) fn element(&self, object: ObjId, op: OpRef) -> Option<OpRef> {
-        let pending = (op.actor == self.settings.actor)
-            .then(|| self.pending.element(object, op))
-            .flatten();
-        match pending {
-            Some(element) => Some(element),
-            None => self.index.element(object, op),
-        }
-    }
-
-    /// How deep an object lies in others; 0 for the root.
-    pub(super) fn depth(&self, object: ObjId) -> Option<u32> {
-        match object {
-            ObjId::Root => Some(0),
-            ObjId::Made(made) if made.actor == self.settings.actor => {
-                self.pending.depth(made.counter).or_else(|| self.index.depth(made))
-            }
-            ObjId::Made(made) => self.index.depth(made),
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,7 +160,7 @@ impl Edit<'_> {
         self.set(object, prop.clone(), room, before, Call::Put(object, prop, value))
     }
 
-    /// Puts a new, empty object at a key of a map, or in the place of what is at an index of a list.
+    /// Puts a new, empty object at a key of a map, or in place of what is at an index of a list.
     pub fn put_object(
         &mut self,
         object: ObjId,
@@ -255,9 +255,9 @@ impl Edit<'_> {
     fn fill(&mut self, object: ObjId, content: &Content) -> Result<(), EditError> {
         match content {
             Content::Scalar(_) => Ok(()),
-            Content::Map(map) => map
-                .iter()
-                .try_for_each(|(key, value)| self.put_content(object, key.as_str(), value).map(drop)),
+            Content::Map(map) => map.iter().try_for_each(|(key, value)| {
+                self.put_content(object, key.as_str(), value).map(drop)
+            }),
             Content::List(list) => list
                 .iter()
                 .enumerate()

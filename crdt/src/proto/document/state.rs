@@ -2,15 +2,15 @@
 //! what was applied is taken out again if its entry stops counting.
 //!
 //! ```text
-//!            wake                     set_aside
-//! asleep ──────────────▶ awake ──────────────────────▶ awake, rebuilt
-//!    ▲                    │ │
-//!    └───── sleep ────────┘ └── Automerge panics ──▶ asleep
+//!            wake                    set_aside
+//! asleep ------------> awake ----------------------> awake, rebuilt
+//!    ^                   | |
+//!    +------ sleep ------+ +--- Automerge panics --> asleep
 //! ```
 //!
-//! - **Edits** are shown at once and pending until the *flush*: [`Config::coalesce`] after the first
-//!   of them, or when they are many, or before changes of others are applied. The flush makes one
-//!   change of them, for the feed.
+//! - **Edits** are shown at once and pending until the *flush*: [`Config::coalesce`] after the
+//!   first of them, or when they are many, or before changes of others are applied. The flush makes
+//!   one change of them, for the feed.
 //! - **Changes of others** are judged when they come. What builds on something that isn't there
 //!   waits. What obeys the rules is applied with others of its time, [`Config::gather`] after the
 //!   first, since Automerge walks each object that a batch touches from end to end.
@@ -19,24 +19,26 @@
 //! - **Set aside**: Automerge can't forget. If a change was applied whose entry counts no more, the
 //!   document is built anew of the others.
 //!
-//! The invariant: what is applied is a function of the set of changes that were received and not set
-//! aside, and of what their entries cover; not of the order or the batches in which they came.
+//! The invariant: what is applied is a function of the set of changes that were received and not
+//! set aside, and of what their entries cover; not of the order or the batches in which they came.
 //!
 //! Nothing here has a clock or a disk: times come in, and what is to be done goes out by
 //! [`poll_output`](Document::poll_output).
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
+mod rebuild;
+mod types;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aether_core::Time;
+pub use types::{Config, Origin, Output, Received, Slept};
+use waiting::Held;
 
 use super::{
     ActorId, Change, ChangeHash, DecodeError, MAX_OPERATIONS, Why,
-    body::{Body, Broken, CommitError, Committed, LoadError, Refused, Settings},
+    body::{Body, Broken, CommitError, LoadError, Refused},
     edit::{Edit, EditError, Edited},
-    patch::Patch,
     undo::History,
     view::View,
 };
@@ -50,102 +52,6 @@ pub const FLUSH_BYTES: usize = 1 << 16;
 pub const APPLY_CHANGES: usize = 4_096;
 
 const _: () = assert!(FLUSH_OPERATIONS < MAX_OPERATIONS);
-
-/// How a document is run.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// What its body is opened with.
-    pub settings: Settings,
-    /// How long edits are gathered into one change. Automerge's memory goes by changes: 150 to 270
-    /// bytes for each. Zero makes one of each edit.
-    pub coalesce: Duration,
-    /// How long changes of others are gathered into one batch: they are shown so much later.
-    pub gather: Duration,
-    /// Edits of one object are undone together if they are no further apart.
-    pub undo_pause: Duration,
-    /// Most bytes of changes that wait for others.
-    pub max_waiting: usize,
-}
-
-impl Config {
-    /// Gathers edits for 100 ms and changes for 20 ms, undoes what is no further apart than half a
-    /// second, and keeps at most 16 MiB waiting.
-    pub const fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            coalesce: Duration::from_millis(100),
-            gather: Duration::from_millis(20),
-            undo_pause: Duration::from_millis(500),
-            max_waiting: 16 << 20,
-        }
-    }
-}
-
-/// Why what is shown became different.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// An edit.
-    Local,
-    /// Undo or redo.
-    Undo,
-    /// Changes of others.
-    Remote,
-    /// Changes were set aside.
-    Rebuilt,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// A change of our own: to be appended to the feed, in the lane of this actor.
-    Append(ActorId, Committed),
-    /// Tell subscribers.
-    Patches(Origin, Vec<Patch>),
-    /// A change is void: say so in the history, and keep its entry.
-    Void(ChangeHash, Why),
-    /// Pending edits were taken back, since every replica would refuse them: tell the user.
-    Lost(Refused),
-    /// Automerge panicked, and the document is asleep: [wake](Document::wake) it from its last file
-    /// and its entries. If that happens again at the same changes, leave it closed. Edits that were
-    /// pending are lost.
-    Broken,
-}
-
-/// What became of a change that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// It is applied, or will be with the next batch.
-    Taken,
-    /// It waits for changes that it builds on, or for an entry that covers them.
-    Waiting,
-    /// It is void.
-    Void(Why),
-    /// There is no room to let it wait: give it again when others have come.
-    Full,
-    /// The document is asleep: give it again when it is awake.
-    Asleep,
-}
-
-/// What is left of a document that sleeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slept {
-    /// For [`Document::wake`].
-    pub file: Vec<u8>,
-    /// The changes on which no other builds.
-    pub heads: Vec<ChangeHash>,
-    /// Changes that were received and aren't in the file: they must be given again after waking.
-    pub missing: Vec<ChangeHash>,
-}
-
-/// A change that waits.
-#[derive(Clone, Debug)]
-struct Held {
-    actor: ActorId,
-    bytes: Vec<u8>,
-    deps: Vec<ChangeHash>,
-    /// Dependencies that no entry which carries it covers.
-    uncovered: BTreeSet<ChangeHash>,
-}
 
 /// A document, awake or asleep. See the [module](self).
 #[derive(Debug)]
@@ -435,182 +341,5 @@ impl Document {
         } else if taken > 0 {
             self.apply_at.get_or_insert(now + self.config.gather);
         }
-    }
-
-    /// Lets a change wait for what it builds on.
-    fn hold(&mut self, hash: ChangeHash, mut held: Held) -> Received {
-        if let Some(before) = self.forget_held(&hash) {
-            // Another entry carries it too.
-            held.uncovered.retain(|dep| before.uncovered.contains(dep));
-            if self.ready(&held) {
-                let mut released = Vec::new();
-                let received = self.take_held(hash, &held, &mut released);
-                self.release(released);
-                return received;
-            }
-        }
-        if self.held_bytes + held.bytes.len() > self.config.max_waiting {
-            return Received::Full;
-        }
-        self.held_bytes += held.bytes.len();
-        for dep in self.missing(&held) {
-            self.waiters.entry(dep).or_default().insert(hash);
-        }
-        self.held.insert(hash, held);
-        Received::Waiting
-    }
-
-    fn missing(&self, held: &Held) -> Vec<ChangeHash> {
-        let Some(body) = &self.body else { return Vec::new() };
-        held.deps.iter().filter(|dep| !body.index().contains(dep)).copied().collect()
-    }
-
-    fn ready(&self, held: &Held) -> bool {
-        held.uncovered.is_empty() && self.missing(held).is_empty()
-    }
-
-    fn forget_held(&mut self, hash: &ChangeHash) -> Option<Held> {
-        let held = self.held.remove(hash)?;
-        self.held_bytes -= held.bytes.len();
-        for dep in &held.deps {
-            if let Some(waiters) = self.waiters.get_mut(dep) {
-                waiters.remove(hash);
-                if waiters.is_empty() {
-                    self.waiters.remove(dep);
-                }
-            }
-        }
-        Some(held)
-    }
-
-    /// Takes a change for which nothing is missing any more.
-    fn take_held(
-        &mut self,
-        hash: ChangeHash,
-        held: &Held,
-        released: &mut Vec<ChangeHash>,
-    ) -> Received {
-        let Some(body) = &mut self.body else { return Received::Asleep };
-        match body.take(&held.bytes, &held.actor, |_| true) {
-            Ok(hash) => {
-                released.push(hash);
-                Received::Taken
-            }
-            Err(Refused::Void(why)) => {
-                self.make_void(hash, why);
-                Received::Void(why)
-            }
-            // It was read before it had to wait.
-            Err(Refused::Malformed(_)) => Received::Waiting,
-        }
-    }
-
-    /// Takes what waited for these.
-    fn release(&mut self, mut arrived: Vec<ChangeHash>) {
-        let mut any = false;
-        while let Some(hash) = arrived.pop() {
-            for waiter in self.waiters.remove(&hash).unwrap_or_default() {
-                let ready = self.held.get(&waiter).is_some_and(|held| self.ready(held));
-                if ready && let Some(held) = self.forget_held(&waiter) {
-                    any |= self.take_held(waiter, &held, &mut arrived) == Received::Taken;
-                }
-            }
-        }
-        if any {
-            self.check();
-            // It waits no longer than what it waited for, or than the next change.
-            self.apply_at = self.apply_at.or(Some(Time::ZERO));
-        }
-    }
-
-    /// A change is void, and all that waits for it.
-    fn make_void(&mut self, hash: ChangeHash, why: Why) {
-        let mut open = vec![(hash, why)];
-        while let Some((hash, why)) = open.pop() {
-            self.forget_held(&hash);
-            if self.void.insert(hash, why).is_none() {
-                self.outputs.push_back(Output::Void(hash, why));
-            }
-            let waiters = self.waiters.remove(&hash).unwrap_or_default();
-            open.extend(waiters.into_iter().map(|waiter| (waiter, Why::Dep(hash))));
-        }
-    }
-
-    /// The entries of these changes count no more: they are taken out, with all that builds on
-    /// them, which waits for them. Should one count again, it is [received](Self::receive) again.
-    ///
-    /// If one of our own is among them, edits go on as `fresh`, an actor that has written nothing:
-    /// the old one's next change would have to build on what is gone. Says whether they do. Costs
-    /// as much as applying all that stays, if anything was applied.
-    pub fn set_aside(&mut self, gone: &BTreeSet<ChangeHash>, fresh: ActorId) -> bool {
-        for hash in gone {
-            self.forget_held(hash);
-            self.void.remove(hash);
-        }
-        let applied = |body: &Body| gone.iter().any(|hash| body.index().contains(hash));
-        if !self.body.as_ref().is_some_and(applied) {
-            return false;
-        }
-        self.settle();
-        match self.rebuild(gone, fresh) {
-            Some(Ok(fresh)) => fresh,
-            Some(Err(Broken)) => {
-                self.broken();
-                false
-            }
-            None => false,
-        }
-    }
-
-    fn rebuild(
-        &mut self,
-        gone: &BTreeSet<ChangeHash>,
-        fresh: ActorId,
-    ) -> Option<Result<bool, Broken>> {
-        let body = self.body.as_mut()?;
-        let changes = match body.changes() {
-            Ok(changes) => changes,
-            Err(broken) => return Some(Err(broken)),
-        };
-        let own = body.settings().actor;
-        let (mut aside, mut kept, mut dependents) = (gone.clone(), Vec::new(), Vec::new());
-        let mut is_own = false;
-        for (actor, Committed { hash, bytes }) in changes {
-            let Ok(Change { deps, .. }) = Change::decode(&bytes, &actor) else {
-                return Some(Err(Broken));
-            };
-            let itself = aside.contains(&hash);
-            if !itself && !deps.iter().any(|dep| aside.contains(dep)) {
-                kept.push((actor, bytes));
-                continue;
-            }
-            is_own |= actor == own;
-            aside.insert(hash);
-            if !itself {
-                let uncovered = BTreeSet::new();
-                dependents.push((hash, Held { actor, bytes, deps, uncovered }));
-            }
-        }
-        if is_own {
-            self.config.settings.actor = fresh;
-        }
-        let mut new = Body::new(self.config.settings);
-        for (actor, bytes) in kept {
-            // Its closure is as it was, so the verdict is too.
-            if new.take(&bytes, &actor, |_| true).is_err() {
-                return Some(Err(Broken));
-            }
-        }
-        let told = new.apply().and_then(|_| new.differences(body));
-        let patches = match told {
-            Ok(patches) => patches,
-            Err(broken) => return Some(Err(broken)),
-        };
-        self.body = Some(new);
-        self.outputs.push_back(Output::Patches(Origin::Rebuilt, patches));
-        for (hash, held) in dependents {
-            self.hold(hash, held);
-        }
-        Some(Ok(is_own))
     }
 }

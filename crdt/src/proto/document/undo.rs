@@ -19,9 +19,9 @@
 //! undoing all edits leaves the document as it was, and redoing them as it became.
 //!
 //! *Limits*: two authors who delete the same text and both undo get it twice. Undoing the creation
-//! of an object hides what others wrote inside; redo brings it back. Of several values at one place,
-//! the winner alone is put back. What is made anew is the undoing author's, and others' anchors on
-//! the old stay where it was. A history lives as long as its handle.
+//! of an object hides what others wrote inside; redo brings it back. Of several values at one
+//! place, the winner alone is put back. What is made anew is the undoing author's, and others'
+//! anchors on the old stay where it was. A history lives as long as its handle.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -318,11 +318,7 @@ impl History {
 }
 
 /// Takes back steps, the last first. Aliases are kept only if it succeeds.
-fn replay(
-    steps: &[Inverse],
-    aliases: &mut Aliases,
-    body: &mut Body,
-) -> Result<Edited, EditError> {
+fn replay(steps: &[Inverse], aliases: &mut Aliases, body: &mut Body) -> Result<Edited, EditError> {
     let mut new = aliases.clone();
     let ((), edited) = body.edit(|edit| -> Result<(), EditError> {
         steps.iter().rev().try_for_each(|step| edit.take_back(step, &mut new))

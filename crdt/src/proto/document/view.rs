@@ -94,8 +94,8 @@ impl<'a> View<'a> {
         if kinds.contains(&kind) { Ok(kind) } else { Err(ViewError::WrongType) }
     }
 
-    /// What is at a key or index; `None` if nothing is. Of several values that were put at once, the
-    /// one that all replicas take.
+    /// What is at a key or index; `None` if nothing is. Of several values that were put at once,
+    /// the one that all replicas take.
     pub fn get(&self, object: ObjId, prop: impl Into<Prop>) -> Result<Option<Node>, ViewError> {
         Ok(self.winner(object, &prop.into())?.map(|(node, _)| node))
     }
@@ -327,9 +327,7 @@ impl<'a> View<'a> {
         let found = read!(self, doc => doc.get_cursor_position(&id, &cursor, None))?;
         let Ok(index) = found else { return Ok(None) };
         let there = match self.winner(object, &Prop::Index(index))? {
-            Some((_, op)) => {
-                self.body.element(object, op) == self.body.element(object, element)
-            }
+            Some((_, op)) => self.body.element(object, op) == self.body.element(object, element),
             None => false,
         };
         Ok(Some((index, there)))

@@ -105,30 +105,42 @@ fn names_and_values_of_marks_have_bounds_that_others_agree_with() {
     }
 }
 
-#[test]
-fn a_change_that_is_full_is_still_taken_by_others() {
-    type Fill = fn(&mut Edit<'_>, ObjId, usize) -> Result<(), EditError>;
-    let text: Fill = |edit, text, count| edit.splice_text(text, 0, 0, &"a".repeat(count));
-    let nulls: Fill = |edit, list, count| {
-        (0..count).try_for_each(|_| edit.insert(list, 0, Scalar::Null))
-    };
-    let marks: Fill = |edit, text, count| {
-        edit.splice_text(text, 0, 0, "a")?;
-        (0..count).try_for_each(|_| edit.mark(text, 0..1, "b", true, Expand::None))
-    };
-    let cases =
-        [(Kind::Text, MAX_OPERATIONS - 1, text), (Kind::List, SLACK - 1, nulls), (Kind::Text, MAX_MARKS, marks)];
-    for (kind, most, fill) in cases {
-        for (count, right) in [(most, true), (most + 1, false)] {
-            let mut body = body(TextUnit::CodePoint, DEFAULT_LIMIT);
-            let done = body.edit(|edit| {
-                let object = edit.put_object(ROOT, "o", kind)?;
-                fill(edit, object, count)
-            });
-            assert_eq!(done.map(drop), if right { Ok(()) } else { Err(EditError::TooLarge) });
-            assert_eq!(body.commit(0).unwrap().is_some(), right);
-        }
+fn fills(
+    kind: Kind,
+    most: usize,
+    fill: impl Fn(&mut Edit<'_>, ObjId, usize) -> Result<(), EditError>,
+) {
+    for (count, right) in [(most, true), (most + 1, false)] {
+        let mut body = body(TextUnit::CodePoint, DEFAULT_LIMIT);
+        let done = body.edit(|edit| {
+            let object = edit.put_object(ROOT, "o", kind)?;
+            fill(edit, object, count)
+        });
+        assert_eq!(done.map(drop), if right { Ok(()) } else { Err(EditError::TooLarge) });
+        assert_eq!(body.commit(0).unwrap().is_some(), right);
     }
+}
+
+#[test]
+fn a_change_of_as_many_operations_as_may_be_is_taken_by_others() {
+    fills(Kind::Text, MAX_OPERATIONS - 1, |edit, text, count| {
+        edit.splice_text(text, 0, 0, &"a".repeat(count))
+    });
+}
+
+#[test]
+fn a_change_of_as_many_rows_as_may_be_is_taken_by_others() {
+    fills(Kind::List, SLACK - 1, |edit, list, count| {
+        (0..count).try_for_each(|_| edit.insert(list, 0, Scalar::Null))
+    });
+}
+
+#[test]
+fn a_change_of_as_many_marks_as_may_be_is_taken_by_others() {
+    fills(Kind::Text, MAX_MARKS, |edit, text, count| {
+        edit.splice_text(text, 0, 0, &"a".repeat(count))?;
+        (0..count).try_for_each(|at| edit.mark(text, at..at + 1, "b", true, Expand::None))
+    });
 }
 
 #[test]

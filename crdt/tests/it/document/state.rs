@@ -158,16 +158,16 @@ fn a_void_change_and_what_builds_on_it_are_reported_once_in_either_order() {
     let [first, second] = lies(&[]);
     for order in [[&first, &second], [&second, &first]] {
         let mut document = Document::new(config(1));
-        order.iter().for_each(|change| drop(give(&mut document, change)));
+        for change in order {
+            give(&mut document, change);
+        }
         order.iter().for_each(|change| {
             assert!(matches!(give(&mut document, change), Received::Void(_)));
         });
         let reported = outputs(&mut document);
         let why = Why::Start(9_999, 1);
-        let expected = [
-            Output::Void(first.1.hash, why),
-            Output::Void(second.1.hash, Why::Dep(first.1.hash)),
-        ];
+        let expected =
+            [Output::Void(first.1.hash, why), Output::Void(second.1.hash, Why::Dep(first.1.hash))];
         assert_eq!(reported, expected);
         assert_eq!((document.waiting(), why.rule()), (0, Rule::B3));
     }
@@ -301,9 +301,9 @@ fn feed(
             if let Output::Patches(_, patches) = output {
                 let unit = TextUnit::CodePoint;
                 patches.iter().for_each(|patch| mirror.apply(patch, unit).unwrap());
-                assert_eq!(mirror, content(&document));
             }
         }
+        assert_eq!(mirror, content(&document));
     }
     aside.extend(again);
     for change in changes.iter().filter(|(_, change)| aside.contains(&change.hash)) {
@@ -317,7 +317,7 @@ fn feed(
 #[test]
 fn what_is_applied_depends_on_what_counts_and_on_nothing_else() {
     let mut rebuilt = 0;
-    for seed in 0..25 {
+    for seed in 0..40 {
         let mut world = World::new(2 * seed);
         world.authors.iter_mut().for_each(|author| assert_eq!(author.body.pending(), 0));
         for _ in 0..30 {

@@ -81,7 +81,8 @@ fn without_others_undoing_all_restores_every_state_and_redoing_returns_to_it() {
         assert_eq!(states.len(), one.history.len() + 1);
         // Down, up, half down, up again, and down: to the same states each time.
         for turn in 0..5 {
-            while one.history.len() > if turn == 2 { states.len() / 2 } else { 0 } && turn % 2 == 0 {
+            while one.history.len() > if turn == 2 { states.len() / 2 } else { 0 } && turn % 2 == 0
+            {
                 let before = one.history.len();
                 assert!(one.undo());
                 // Units without effect, such as a mark over the same mark, are passed over.
@@ -122,13 +123,16 @@ fn text_of(author: &Author) -> ObjId {
     }
 }
 
+/// The characters of each unit.
+type Units = Vec<Vec<char>>;
+
 /// Authors who type characters of their own into one text, delete any, undo and redo.
 struct Typists {
     world: World,
     histories: Vec<History>,
     typed: BTreeMap<char, Typed>,
     /// For each author's units, what they typed: those that can be undone, and those undone.
-    units: Vec<(Vec<Vec<char>>, Vec<Vec<char>>)>,
+    units: Vec<(Units, Units)>,
     now: Time,
 }
 
@@ -150,9 +154,8 @@ impl Typists {
 
     fn type_some(&mut self, at: usize) {
         let count = self.typed.len();
-        let chars: Vec<char> = (0..self.world.rng.random_range(1..5))
-            .map(|more| tag(at, count + more))
-            .collect();
+        let chars: Vec<char> =
+            (0..self.world.rng.random_range(1..5)).map(|more| tag(at, count + more)).collect();
         let author = &mut self.world.authors[at];
         let (text, unit) = (text_of(author), author.body.settings().unit);
         let now = author.body.view().unwrap().text(text).unwrap();

@@ -8,15 +8,16 @@
 //!
 //! An object that comes into sight, new or not, is told of with all that is in it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use text::{Element, Text, marks};
 
 use super::{Body, Broken};
 use crate::proto::document::{
     Action, Change, Key, Kind, ObjectId, OpId,
-    content::{Mark, Node, ObjId, OpRef, PLACEHOLDER, Prop, Scalar, TextUnit},
+    content::{Node, ObjId, OpRef, PLACEHOLDER, Prop, Scalar},
     differ::{self, Step},
     patch::{Patch, PatchAction},
     view::{View, ViewError},
@@ -45,9 +46,10 @@ impl Touched {
                         keys.insert(key.into());
                     }
                 }
-                (Key::Element(element), Action::Set(_) | Action::Make(_) | Action::Increment(_))
-                    if !row.insert =>
-                {
+                (
+                    Key::Element(element),
+                    Action::Set(_) | Action::Make(_) | Action::Increment(_),
+                ) if !row.insert => {
                     self.sequences.entry(object).or_default().insert(name(element));
                 }
                 (Key::Head | Key::Element(_), _) => {
@@ -93,62 +95,6 @@ pub(super) fn everywhere(one: &View<'_>, other: &View<'_>) -> Result<Touched, Br
     Ok(touched)
 }
 
-/// What takes a place in a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Element {
-    Char(char),
-    Block(ObjId),
-}
-
-impl Element {
-    const fn units(&self, unit: TextUnit) -> usize {
-        match self {
-            Self::Char(char) => unit.of_char(*char),
-            Self::Block(_) => unit.of_char(PLACEHOLDER),
-        }
-    }
-
-    const fn block(&self) -> Option<ObjId> {
-        match self {
-            Self::Char(_) => None,
-            Self::Block(block) => Some(*block),
-        }
-    }
-}
-
-/// A text as it is shown.
-#[derive(Clone, Debug, Default)]
-struct Text {
-    elements: Vec<Element>,
-    marks: Vec<Mark>,
-}
-
-impl Text {
-    fn of(view: &View<'_>, text: ObjId) -> Result<Self, Broken> {
-        let (mut elements, mut at) = (Vec::new(), 0);
-        for char in or_nothing(view.text(text))?.chars() {
-            let block = match char {
-                // A block, or the character itself.
-                PLACEHOLDER => or_nothing(view.get(text, at))?.as_ref().and_then(Node::object),
-                _ => None,
-            };
-            let element = block.map_or(Element::Char(char), Element::Block);
-            at += element.units(view.unit());
-            elements.push(element);
-        }
-        Ok(Self { elements, marks: or_nothing(view.marks(text))? })
-    }
-
-    /// The marks on a range, by names and in order.
-    fn marks_on(&self, range: &Range<usize>) -> Vec<Mark> {
-        let clip = |mark: &Mark| {
-            let (start, end) = (mark.start.max(range.start), mark.end.min(range.end));
-            (start < end).then(|| Mark { start, end, ..mark.clone() })
-        };
-        self.marks.iter().filter_map(clip).collect()
-    }
-}
-
 /// What stands at a place, by which operation, and whether it conflicts with other values.
 #[derive(Clone, Debug, PartialEq)]
 struct There {
@@ -157,10 +103,13 @@ struct There {
     conflict: bool,
 }
 
+/// What is in a list, and by which operations.
+type Items = Vec<(Node, OpRef)>;
+
 /// What was shown before a batch, at the places that it writes to.
 pub(super) struct Before {
     maps: BTreeMap<ObjId, BTreeMap<String, Option<There>>>,
-    lists: BTreeMap<ObjId, (Vec<(Node, OpRef)>, BTreeSet<OpRef>)>,
+    lists: BTreeMap<ObjId, (Items, BTreeSet<OpRef>)>,
     texts: BTreeMap<ObjId, Text>,
 }
 
@@ -184,8 +133,7 @@ impl Before {
     }
 
     pub(super) fn in_view(view: &View<'_>, touched: Touched) -> Result<Self, Broken> {
-        let (mut maps, mut lists, mut texts) =
-            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut maps, mut lists, mut texts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (map, keys) in touched.maps {
             let keys = keys.into_iter().map(|key| {
                 let found = there(view, map, Prop::Key(key.clone()))?;
@@ -381,40 +329,4 @@ fn same(before: &There, now: &There, prop: Prop) -> Option<PatchAction> {
         _ if now.conflict && !before.conflict => Some(PatchAction::Conflict { prop }),
         _ => None,
     }
-}
-
-/// The marks that became different, by positions in the new text: those that are gone first, as
-/// null.
-fn marks(before: &Text, after: &Text, steps: &[Step], unit: TextUnit) -> Vec<Mark> {
-    let units = |elements: &[Element]| elements.iter().map(|e| e.units(unit)).sum::<usize>();
-    let (mut gone, mut set) = (Vec::new(), Vec::new());
-    let (mut old, mut new) = (0, 0);
-    let end = Step {
-        old: before.elements.len()..before.elements.len(),
-        new: after.elements.len()..after.elements.len(),
-    };
-    // Where units are counted from: elements and units of both.
-    let (mut old_units, mut new_units) = (0, 0);
-    for step in steps.iter().chain([&end]) {
-        let kept = units(&before.elements[old..step.old.start]);
-        let was = before.marks_on(&(old_units..old_units + kept)).into_iter().map(|mark| Mark {
-            start: mark.start - old_units + new_units,
-            end: mark.end - old_units + new_units,
-            ..mark
-        });
-        let was: Vec<Mark> = was.collect();
-        let is = after.marks_on(&(new_units..new_units + kept));
-        gone.extend(was.iter().filter(|mark| !is.contains(mark)).cloned());
-        set.extend(is.into_iter().filter(|mark| !was.contains(mark)));
-        let inserted = units(&after.elements[step.new.clone()]);
-        let from = new_units + kept;
-        set.extend(after.marks_on(&(from..from + inserted)));
-        old_units += kept + units(&before.elements[step.old.clone()]);
-        new_units = from + inserted;
-        (old, new) = (step.old.end, step.new.end);
-    }
-    debug_assert_eq!((old, new), (before.elements.len(), after.elements.len()));
-    gone.iter_mut().for_each(|mark| mark.value = Scalar::Null);
-    gone.extend(set);
-    gone
 }

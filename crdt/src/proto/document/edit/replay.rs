@@ -1,12 +1,11 @@
 //! Taking steps back, on the document as it is now.
 
+mod marks;
+
 use std::ops::Range;
 
 use super::*;
-use crate::proto::document::{
-    content::{Expand, Mark},
-    undo::{Aliases, GoneMark, Part},
-};
+use crate::proto::document::undo::{Aliases, GoneMark};
 
 impl Edit<'_> {
     /// Takes one step back as far as it still stands.
@@ -38,11 +37,9 @@ impl Edit<'_> {
                     _ => Ok(()),
                 }
             }
-            Inverse::Marked { object, name, value, expand, parts } => {
-                parts.iter().try_for_each(|part| {
-                    self.mark_back(*object, name, value, *expand, part, aliases)
-                })
-            }
+            Inverse::Marked { object, name, value, expand, parts } => parts
+                .iter()
+                .try_for_each(|part| self.mark_back(*object, name, value, *expand, part, aliases)),
         }
     }
 
@@ -50,7 +47,7 @@ impl Edit<'_> {
     ///
     /// Of an object that was made anew, only what was in it then was made anew too. An element that
     /// was deleted before is looked up in the old object, by what stands beside it.
-    fn find(
+    pub(super) fn find(
         &self,
         object: ObjId,
         element: OpRef,
@@ -162,7 +159,7 @@ impl Edit<'_> {
     ) -> Result<(), EditError> {
         let (low, high) = self.room_between(object, between, aliases)?;
         let mut units = 0;
-        // Object, place, what belongs there, and how far from the beginning of all that was deleted.
+        // Object, place, what belongs there, and how far behind the first that was deleted.
         let mut groups: Vec<(ObjId, usize, Vec<&Gone>, usize)> = Vec::new();
         for item in gone {
             let width = self.width_of(object, item)?;
@@ -245,8 +242,11 @@ impl Edit<'_> {
             match &item.node {
                 Node::Scalar(Scalar::Str(text)) if is_text => {
                     let (mut run, mut chars) = (text.clone(), text.chars().count());
-                    while let Some(Gone { element, winner, node: Node::Scalar(Scalar::Str(more)) }) =
-                        rest.peek()
+                    while let Some(Gone {
+                        element,
+                        winner,
+                        node: Node::Scalar(Scalar::Str(more)),
+                    }) = rest.peek()
                     {
                         // Fewer than a change may have operations.
                         let made = OpRef { counter: made.counter + chars as u32, ..made };
@@ -275,49 +275,6 @@ impl Edit<'_> {
             }
         }
         Ok(at - index)
-    }
-
-    /// Makes the marks of a range what they were: `from` is where it began in what was deleted.
-    fn mark_all(
-        &mut self,
-        text: ObjId,
-        range: Range<usize>,
-        from: usize,
-        marks: &[GoneMark],
-    ) -> Result<(), EditError> {
-        let wanted: Vec<Mark> = marks
-            .iter()
-            .filter_map(|mark| {
-                let start = mark.start.max(from) - from + range.start;
-                let end = (mark.end.checked_sub(from)? + range.start).min(range.end);
-                let (name, value) = (mark.name.clone(), mark.value.clone());
-                (start < end).then_some(Mark { start, end, name, value })
-            })
-            .collect();
-        for there in self.view()?.marks(text)? {
-            let clip = there.start.max(range.start)..there.end.min(range.end);
-            let covers = |mark: &&Mark| mark.name == there.name;
-            let mut bare = clip.start;
-            // What is wanted is in order for each name.
-            for want in wanted.iter().filter(covers) {
-                let end = want.start.min(clip.end);
-                if bare < end {
-                    self.unmark(text, bare..end, &there.name, Expand::None)?;
-                }
-                bare = bare.max(want.end);
-            }
-            if bare < clip.end {
-                self.unmark(text, bare..clip.end, &there.name, Expand::None)?;
-            }
-        }
-        for want in wanted {
-            let there = self.view()?.marks_over(text, want.start, want.end)?;
-            if there.get(&want.name) != Some(&want.value) {
-                let (range, name) = (want.start..want.end, &want.name);
-                self.mark(text, range, name, want.value, Expand::None)?;
-            }
-        }
-        Ok(())
     }
 
     /// Puts back what was at a place, if what was put there is there still.
@@ -355,12 +312,7 @@ impl Edit<'_> {
     }
 
     /// Fills a new object with what is in an old one now. Depth is bounded as objects' is.
-    fn refill(
-        &mut self,
-        old: ObjId,
-        new: ObjId,
-        aliases: &mut Aliases,
-    ) -> Result<(), EditError> {
+    fn refill(&mut self, old: ObjId, new: ObjId, aliases: &mut Aliases) -> Result<(), EditError> {
         match self.view()?.kind(old)? {
             Kind::Map => {
                 for key in self.view()?.keys(old)? {
@@ -396,51 +348,5 @@ impl Edit<'_> {
                 self.mark_all(new, 0..length, 0, &marks)
             }
         }
-    }
-
-    /// Gives one part of a marked range the value that it had, where ours is shown still.
-    fn mark_back(
-        &mut self,
-        object: ObjId,
-        name: &str,
-        value: &Scalar,
-        expand: Expand,
-        part: &Part,
-        aliases: &Aliases,
-    ) -> Result<(), EditError> {
-        let first = self.find(object, part.first, aliases)?;
-        let last = self.find(object, part.last, aliases)?;
-        let (Some((text, start, _)), Some((_, last, there))) = (first, last) else {
-            return Ok(());
-        };
-        let end = if there { last + self.view()?.width(text, last)? } else { last };
-        let mut marked = Vec::new();
-        for mark in self.view()?.marks(text)? {
-            if mark.name == name && mark.start < end && mark.end > start {
-                marked.push((mark.start.max(start)..mark.end.min(end), mark.value));
-            }
-        }
-        // What shows our value: marked with it, or not marked if we took marks away.
-        let ours: Vec<Range<usize>> = if *value == Scalar::Null {
-            let mut from = start;
-            let mut bare = Vec::new();
-            for (range, _) in &marked {
-                bare.push(from..range.start);
-                from = range.end;
-            }
-            bare.push(from..end);
-            bare
-        } else {
-            let ours = marked.into_iter().filter(|(_, there)| there == value);
-            ours.map(|(range, _)| range).collect()
-        };
-        let old = part.value.clone().unwrap_or(Scalar::Null);
-        if old == *value {
-            return Ok(());
-        }
-        for range in ours.into_iter().filter(|range| range.start < range.end) {
-            self.mark(text, range, name, old.clone(), expand)?;
-        }
-        Ok(())
     }
 }

@@ -25,7 +25,8 @@ impl Edit<'_> {
             return Ok(());
         }
         let gone = self.gone(text, index, delete)?;
-        let marks = if gone.is_empty() { Vec::new() } else { self.gone_marks(text, index, delete)? };
+        let marks =
+            if gone.is_empty() { Vec::new() } else { self.gone_marks(text, index, delete)? };
         let between = self.between(text, index, delete)?;
         let chars = insert.chars().count();
         let more = Room {
@@ -153,7 +154,12 @@ impl Edit<'_> {
     }
 
     /// What is in a range, to be deleted.
-    pub(super) fn gone(&self, text: ObjId, index: usize, length: usize) -> Result<Vec<Gone>, EditError> {
+    pub(super) fn gone(
+        &self,
+        text: ObjId,
+        index: usize,
+        length: usize,
+    ) -> Result<Vec<Gone>, EditError> {
         let (view, mut at, mut gone) = (self.view()?, index, Vec::new());
         while at < index + length {
             let there = view.winner(text, &Prop::Index(at))?;
@@ -185,12 +191,7 @@ impl Edit<'_> {
     }
 
     /// What a mark's name has for values in a range, by the elements at both ends of each part.
-    fn parts(
-        &self,
-        text: ObjId,
-        range: &Range<usize>,
-        name: &str,
-    ) -> Result<Vec<Part>, EditError> {
+    fn parts(&self, text: ObjId, range: &Range<usize>, name: &str) -> Result<Vec<Part>, EditError> {
         let mut bounds = vec![(range.start, None)];
         for mark in self.view()?.marks(text)? {
             let (start, end) = (mark.start.max(range.start), mark.end.min(range.end));
