@@ -339,8 +339,12 @@ impl<'a> View<'a> {
         if index == 0 || index >= length {
             return Ok(index <= length);
         }
-        let Some((_, op)) = self.winner(object, &Prop::Index(index))? else { return Ok(false) };
-        Ok(self.locate(object, op)?.is_some_and(|(start, _)| start == index))
+        let id = object.to_automerge();
+        let start = read!(self, doc => {
+            let cursor = doc.get_cursor(&id, index, None)?;
+            doc.get_cursor_position(&id, &cursor, None)
+        })?;
+        Ok(start.is_ok_and(|start| start == index))
     }
 
     /// How one comes to an object from the root; `None` if it can't be seen.

@@ -339,3 +339,42 @@ fn others_overwrites_marks_and_insertions_stay() {
     let theirs = Mark { start: 0, end: 3, name: "bold".into(), value: Scalar::Boolean(false) };
     assert_eq!(marks, [theirs]);
 }
+
+#[test]
+fn an_element_that_somebody_else_wrote_into_stays_when_its_insertion_is_undone() {
+    let mut world = World::new(1);
+    world.authors.truncate(2);
+    let mut history = History::new(PAUSE);
+    let (list, _) =
+        world.authors[0].edit(|edit| edit.put_object(ROOT, "list", Kind::List)).unwrap();
+    let (_, edited) = world.authors[0]
+        .edit(|edit| {
+            edit.insert(list, 0, "mine")?;
+            edit.insert(list, 1, "mine too")
+        })
+        .unwrap();
+    history.record(Time::ZERO, &edited);
+    world.settle();
+    world.authors[1].edit(|edit| edit.put(list, 0, "theirs")).unwrap();
+    world.settle();
+    let body = &mut world.authors[0].body;
+    history.undo(Time::ZERO, body).unwrap().unwrap();
+    let left = body.view().unwrap().content(list).unwrap();
+    assert_eq!(left, Content::List(vec!["theirs".into()]));
+}
+
+#[test]
+fn a_counter_that_is_put_anew_is_what_was_put_and_undo_returns_to_the_sum() {
+    let mut one = Undoer::new(1, TextUnit::CodePoint);
+    let counter =
+        |value| Content::Map([("n".into(), Content::Scalar(Scalar::Counter(value)))].into());
+    one.edit(|edit| edit.put(ROOT, "n", Scalar::Counter(0)));
+    one.edit(|edit| edit.increment(ROOT, "n", 5));
+    assert_eq!(one.author.content(), counter(5));
+    one.edit(|edit| edit.put(ROOT, "n", Scalar::Counter(0)));
+    assert_eq!(one.author.content(), counter(0));
+    assert!(one.undo());
+    assert_eq!(one.author.content(), counter(5));
+    assert!(one.undo());
+    assert_eq!(one.author.content(), counter(0));
+}
