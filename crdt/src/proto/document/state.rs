@@ -62,6 +62,8 @@ pub struct Document {
     wall: Wall,
     flush_at: Option<Time>,
     apply_at: Option<Time>,
+    /// Whether changes of our own, of an earlier life, are taken and not applied.
+    own_taken: bool,
     held: BTreeMap<ChangeHash, Held>,
     held_bytes: usize,
     /// Which changes wait for one that isn't there.
@@ -87,6 +89,7 @@ impl Document {
             wall: Wall::default(),
             flush_at: None,
             apply_at: None,
+            own_taken: false,
             held: BTreeMap::new(),
             held_bytes: 0,
             waiters: BTreeMap::new(),
@@ -96,7 +99,8 @@ impl Document {
     }
 
     /// Opens the file that [`sleep`](Self::sleep) returned. Changes that aren't in it have to be
-    /// [received](Self::receive) again. Costs as [`Body::load`].
+    /// [received](Self::receive) again, and those of our own before the first edit: else that would
+    /// take the place of one of them, and be lost. Costs as [`Body::load`].
     pub fn wake(&mut self, file: &[u8]) -> Result<(), LoadError> {
         if self.body.is_none() {
             self.body = Some(Body::load(file, self.config.settings)?);
@@ -117,6 +121,13 @@ impl Document {
     /// The document as it is shown; `None` while it sleeps.
     pub fn view(&self) -> Option<View<'_>> {
         self.body.as_ref()?.view().ok()
+    }
+
+    /// The document as it was at these heads, after a flush; `None` while it sleeps, or if one isn't
+    /// a change that is applied.
+    pub fn view_at(&mut self, heads: &[ChangeHash]) -> Option<View<'_>> {
+        self.flush();
+        self.body.as_ref()?.view_at(heads).ok()?
     }
 
     /// The changes that are void, with the reasons.
@@ -156,6 +167,7 @@ impl Document {
         wall: Wall,
         edit: impl FnOnce(&mut Edit<'_>) -> Result<T, E>,
     ) -> Option<Result<T, E>> {
+        self.catch_up();
         let done = self.body.as_mut()?.edit(edit);
         Some(match done {
             Ok((value, edited)) => {
@@ -173,12 +185,14 @@ impl Document {
     /// Takes back the last edits that can be: see [`History::undo`]. Says whether there were any;
     /// `None` while it sleeps.
     pub fn undo(&mut self, now: Time, wall: Wall) -> Option<Result<bool, EditError>> {
+        self.catch_up();
         let done = self.history.undo(now, self.body.as_mut()?);
         Some(self.turned(now, wall, done))
     }
 
     /// Takes back the last undo.
     pub fn redo(&mut self, now: Time, wall: Wall) -> Option<Result<bool, EditError>> {
+        self.catch_up();
         let done = self.history.redo(now, self.body.as_mut()?);
         Some(self.turned(now, wall, done))
     }
@@ -186,6 +200,13 @@ impl Document {
     /// What is edited from now on is undone apart from what was edited before.
     pub const fn undo_barrier(&mut self) {
         self.history.barrier();
+    }
+
+    /// Edits go on from where our own last change ended.
+    fn catch_up(&mut self) {
+        if self.own_taken {
+            self.settle();
+        }
     }
 
     fn turned(
@@ -241,6 +262,7 @@ impl Document {
     pub fn settle(&mut self) {
         self.flush();
         self.apply_at = None;
+        self.own_taken = false;
         let Some(body) = &mut self.body else { return };
         match body.apply() {
             Ok(patches) if patches.is_empty() => {}
@@ -302,6 +324,7 @@ impl Document {
         let why = match taken {
             Ok(hash) => {
                 self.forget_held(&hash);
+                self.own_taken |= *actor == self.config.settings.actor;
                 self.gather(now);
                 self.release(vec![hash]);
                 return Ok(Received::Taken);

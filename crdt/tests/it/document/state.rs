@@ -241,6 +241,30 @@ fn a_document_sleeps_with_all_that_it_had_and_wakes_with_it() {
 }
 
 #[test]
+fn edits_go_on_behind_own_changes_that_the_file_lacks() {
+    let mut document = Document::new(config(1));
+    edit(&mut document, Time::ZERO, |edit| edit.put(ROOT, "a", 1_u64));
+    let old = document.sleep().unwrap();
+    document.wake(&old.file).unwrap();
+    edit(&mut document, Time::ZERO, |edit| edit.put(ROOT, "a", 2_u64));
+    document.flush();
+    let changes = appended(&mut document);
+    // A crash: the feed has more than the file.
+    let mut document = Document::asleep(config(1));
+    document.wake(&old.file).unwrap();
+    assert_eq!(give(&mut document, &changes[1]), Received::Taken);
+    edit(&mut document, Time::ZERO, |edit| edit.put(ROOT, "b", 3_u64));
+    document.flush();
+    assert_eq!(appended(&mut document).len(), 1, "an edit was lost");
+    let map = [("a".into(), 2_u64.into()), ("b".into(), 3_u64.into())];
+    assert_eq!(content(&document), Content::Map(map.into()));
+    assert_eq!(document.view_at(&[changes[0].1.hash]).unwrap().keys(ROOT).unwrap(), ["a"]);
+    edit(&mut document, Time::ZERO, |edit| edit.delete(ROOT, "a"));
+    let then = document.view_at(&old.heads).unwrap().content(ROOT).unwrap();
+    assert_eq!(then, Content::Map([("a".into(), 1_u64.into())].into()));
+}
+
+#[test]
 fn edits_go_on_as_another_actor_when_ones_own_are_set_aside() {
     let mut document = Document::new(config(1));
     let mut one = Document::new(config(2));

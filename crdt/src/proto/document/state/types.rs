@@ -62,7 +62,7 @@ pub enum Output {
     Void(ChangeHash, Why),
     /// Pending edits were taken back, since every replica would refuse them: tell the user.
     Lost(Refused),
-    /// Automerge panicked, and the document is asleep: [wake](Document::wake) it from its last file
+    /// Automerge panicked, and the document is asleep: [wake](super::Document::wake) it from its last file
     /// and its entries. If that happens again at the same changes, leave it closed. Edits that were
     /// pending are lost.
     Broken,
@@ -86,7 +86,7 @@ pub enum Received {
 /// What is left of a document that sleeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slept {
-    /// For [`Document::wake`].
+    /// For [`Document::wake`](super::Document::wake).
     pub file: Vec<u8>,
     /// The changes on which no other builds.
     pub heads: Vec<ChangeHash>,

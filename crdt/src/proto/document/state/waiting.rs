@@ -78,6 +78,7 @@ impl Document {
         let Some(body) = &mut self.body else { return Received::Asleep };
         match body.take(&held.bytes, &held.actor, |_| true) {
             Ok(hash) => {
+                self.own_taken |= held.actor == self.config.settings.actor;
                 released.push(hash);
                 Received::Taken
             }
