@@ -149,13 +149,6 @@ impl Edit<'_> {
         {
             return Ok(());
         }
-        if let (Some((Node::Scalar(Scalar::Counter(_)), winner)), Scalar::Counter(_)) =
-            (before.last(), &value)
-        {
-            // Automerge compares where counters started, and may find nothing to do.
-            let place = self.place(object, &prop, *winner)?;
-            self.clear(object, &prop, &place, before.len())?;
-        }
         let room = Room { values: value.bytes(), ..Room::default() };
         self.set(object, prop.clone(), room, before, Call::Put(object, prop, value))
     }

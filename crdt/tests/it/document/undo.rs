@@ -63,7 +63,7 @@ impl Undoer {
 
 #[test]
 fn without_others_undoing_all_restores_every_state_and_redoing_returns_to_it() {
-    for seed in 0..150 {
+    for seed in 0..80 {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let unit = if rng.random() { TextUnit::CodePoint } else { TextUnit::Utf16 };
         let mut one = Undoer::new(1, unit);
@@ -377,4 +377,41 @@ fn a_counter_that_is_put_anew_is_what_was_put_and_undo_returns_to_the_sum() {
     assert_eq!(one.author.content(), counter(5));
     assert!(one.undo());
     assert_eq!(one.author.content(), counter(0));
+}
+
+#[test]
+fn whatever_is_undone_while_others_write_all_agree_and_no_change_is_refused() {
+    let mut turns = 0;
+    for seed in 0..40 {
+        let mut world = World::new(seed);
+        let mut histories = vec![History::new(PAUSE); world.authors.len()];
+        let mut now = Time::ZERO;
+        for _ in 0..50 {
+            now = now + PAUSE + PAUSE;
+            let at = world.rng.random_range(0..world.authors.len());
+            match world.rng.random_range(0..8) {
+                0..3 => {
+                    let (rng, author) = (&mut world.rng, &mut world.authors[at]);
+                    let ((), edited) = author.edit(|edit| random_edit(rng, edit)).unwrap();
+                    histories[at].record(now, &edited);
+                }
+                turn @ 3..6 => {
+                    let author = &mut world.authors[at];
+                    let done = if turn == 5 {
+                        histories[at].redo(now, &mut author.body).unwrap()
+                    } else {
+                        histories[at].undo(now, &mut author.body).unwrap()
+                    };
+                    done.iter().for_each(|edited| author.mirror(&edited.patches));
+                    turns += usize::from(done.is_some());
+                }
+                6 => world.commit(at),
+                _ => world.receive(at, 4),
+            }
+        }
+        world.settle();
+        let content = world.authors[0].content();
+        assert!(world.authors.iter().all(|author| author.content() == content), "seed {seed}");
+    }
+    assert!(turns > 300, "only {turns}");
 }

@@ -80,8 +80,7 @@ impl Edit<'_> {
         before: Vec<(Node, OpRef)>,
         call: Call,
     ) -> Result<(), EditError> {
-        // A counter may have been overwritten just now, to be put anew.
-        let there = self.view()?.conflicts(object, prop.clone())?.len();
+        let there = before.len();
         let new = self.body.next_op();
         let old = before.last().map(|(node, op)| (*op, node.clone()));
         let place = self.place(object, &prop, old.as_ref().map_or(new, |(op, _)| *op))?;
@@ -92,23 +91,6 @@ impl Edit<'_> {
         let winner = self.tell_put(object, prop)?;
         if Some(new) == winner {
             self.done.inverse.push(Inverse::Set { object, place, new: Some(new), old });
-        }
-        Ok(())
-    }
-
-    /// Puts null where so many values are.
-    pub(super) fn clear(
-        &mut self,
-        object: ObjId,
-        prop: &Prop,
-        place: &Place,
-        there: usize,
-    ) -> Result<(), EditError> {
-        let op = self.body.next_op();
-        let call = Call::Put(object, prop.clone(), Scalar::Null);
-        self.write(self.at_place(prop, there), call)?;
-        if let Place::Element(element) = place {
-            self.body.pending_mut().place(op.counter, 1, object, Some(*element));
         }
         Ok(())
     }

@@ -62,9 +62,9 @@ pub enum Output {
     Void(ChangeHash, Why),
     /// Pending edits were taken back, since every replica would refuse them: tell the user.
     Lost(Refused),
-    /// Automerge panicked, and the document is asleep: [wake](super::Document::wake) it from its last file
-    /// and its entries. If that happens again at the same changes, leave it closed. Edits that were
-    /// pending are lost.
+    /// Automerge panicked, and the document is asleep: [wake](super::Document::wake) it from its
+    /// last file and its entries. If that happens again at the same changes, leave it closed. Edits
+    /// that were pending are lost.
     Broken,
 }
 
