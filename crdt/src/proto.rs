@@ -14,7 +14,8 @@
 //! - [`book`]: all that a replica keeps of a space.
 //! - [`sync`]: how two replicas compare what they hold and send what is lacking.
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
-//! - [`document`]: which bytes of Automerge are a change that is taken.
+//! - [`document`]: Automerge documents: which changes are taken, reading, writing, undo, and a
+//!   document's life.
 
 pub mod access;
 pub mod book;

@@ -1,13 +1,19 @@
-//! Changes of documents, as they come from a remote: read strictly, so that they can be kept.
+//! Documents: Automerge documents that strangers may write to.
 //!
-//! A document is an Automerge document, and a [`Change`] is a batch of its operations by one
-//! actor: a *change chunk* of Automerge's binary format
-//! (<https://automerge.org/automerge-binary-format-spec>) as release 0.12 writes it. Automerge's
+//! In reading order: what a change is, here; whether it goes with its past, [`rules`] and
+//! [`weight`]; one document in memory, [`body`]; reading and writing it, [`content`], [`view`],
+//! [`edit`], [`patch`] and [`anchor`]; taking back one's own edits, [`undo`]; and a document's
+//! life, [`state`].
+//!
+//! # Changes, as they come from a remote
+//!
+//! A [`Change`] is a batch of operations by one actor: a *change chunk* of Automerge's binary
+//! format (<https://automerge.org/automerge-binary-format-spec>) as release 0.12 writes it. Automerge's
 //! own reader takes more than its writer writes. That is not safe to share: its file of a document
 //! holds no changes but a table of operations, from which it encodes every change again when it
 //! loads the file, and it refuses the file if a hash differs. One change with an integer in a
-//! longer form than needed, once applied, makes a document that can never be loaded again. So the
-//! invariant of this module is
+//! longer form than needed, once applied, makes a document that can never be loaded again. So
+//! changes are read strictly, and the invariant is
 //!
 //! > `Change::decode(bytes)` is `Ok` ⟹ the bytes are, one by one, what Automerge would write for
 //! > the operations decoded.
@@ -50,12 +56,21 @@
 //! memory but the lists of dependencies and actors, which are there as bytes. The second expands
 //! what has passed: O(operations + predecessors), both capped by A2 and A3.
 
+pub mod anchor;
+pub mod body;
 mod chunk;
 mod column;
+pub mod content;
+mod differ;
+pub mod edit;
 mod index;
 mod order;
+pub mod patch;
 mod rows;
 pub mod rules;
+pub mod state;
+pub mod undo;
+pub mod view;
 pub mod weight;
 
 use std::fmt;

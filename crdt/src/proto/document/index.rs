@@ -24,10 +24,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use rows::{Id, Object, Rows, Span, Staged};
+use rows::{Id, Object, Place, Rows, Span, Staged, What};
 
 use super::{
     ActorId, ChangeHash,
+    content::{ObjId, OpRef},
     order::{Link, Tree},
     weight::is_fragment,
 };
@@ -224,6 +225,34 @@ impl Index {
         (0..).zip(&past.0).filter_map(|(lane, _)| self.covered(past, lane)).map(|e| e.weight).sum()
     }
 
+    fn id(&self, op: OpRef) -> Option<Id> {
+        Some(Id { lane: self.lane(&op.actor)?, counter: op.counter })
+    }
+
+    /// How many objects lie around one that was made.
+    pub(super) fn depth(&self, made: OpRef) -> Option<u32> {
+        Some(self.objects.get(&self.id(made)?)?.depth)
+    }
+
+    /// The element of `object` that an operation made, or wrote into; `None` for marks.
+    pub(super) fn element(&self, object: ObjId, op: OpRef) -> Option<OpRef> {
+        let object = match object {
+            ObjId::Root => Id::NONE,
+            ObjId::Made(made) => self.id(made)?,
+        };
+        let span = self.lanes.get(self.id(op)?.lane as usize)?.rows.find(op.counter)?;
+        if span.object != object || span.what == What::Mark {
+            return None;
+        }
+        match span.place {
+            Place::Key(_) => None,
+            Place::Behind(_) => Some(op),
+            Place::In(Id { lane, counter }) => {
+                Some(OpRef { counter, actor: self.lanes.get(lane as usize)?.actor })
+            }
+        }
+    }
+
     /// The lane of an actor, if it has any change.
     pub(super) fn lane(&self, actor: &ActorId) -> Option<u32> {
         self.actors.get(actor).copied()
@@ -322,7 +351,7 @@ impl View<'_> {
 }
 
 impl Tree for View<'_> {
-    fn span(&self, element: Id) -> Option<(Id, rows::Place)> {
+    fn span(&self, element: Id) -> Option<(Id, Place)> {
         let span = self.find(element)?;
         Some((Id { lane: element.lane, counter: span.start }, span.place))
     }
