@@ -17,9 +17,9 @@
 //! | role | may |
 //! |---|---|
 //! | none needed | ask for health, and for the OpenAPI document |
-//! | reader | read: status, peers, lists, messages, blobs, metrics |
-//! | writer, validator | publish, call services, add and get blobs, pin and unpin them |
-//! | admin | dial, revoke, renew the node; remove blobs; read and write files where the node runs |
+//! | reader | read: status, peers, lists, messages, blobs, maps, metrics |
+//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to maps, see the tickets of spaces |
+//! | admin | dial, revoke, renew the node; join spaces; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
 //! revoked isn't cut: to be rid of its reader at once, restart the node.
@@ -37,10 +37,12 @@ mod auth;
 mod blobs;
 mod guard;
 mod health;
+mod json;
 mod node;
 mod problem;
 mod serve;
 mod services;
+mod spaces;
 mod topics;
 mod types;
 
@@ -72,8 +74,9 @@ pub use self::{
     problem::Problem,
     types::{
         Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Health, Instance, Item,
-        MemberChange, Mesh, NodeReply, Peer, PeerAccess, PeerState, Published, Services, Status,
-        Token, TopicEvent, Topics,
+        MapBatch, MapEntry, MapEvent, MapPage, MemberChange, Mesh, NewSpace, NodeReply, Peer,
+        PeerAccess, PeerState, Published, Services, Space, SpaceStatus, SpaceTicket, Spaces,
+        Status, Token, TopicEvent, Topics,
     },
 };
 
@@ -81,7 +84,7 @@ pub use self::{
 const MAX_STREAMS: usize = 64;
 /// Bytes of a JSON body.
 const MAX_BODY: usize = 16 * 1024;
-/// Bytes of a call's arguments in JSON.
+/// Bytes of a call's arguments in JSON, and of what is written to a map at once.
 const MAX_ARGUMENTS: usize = 4 * 1024 * 1024;
 /// How often an idle stream is told to be alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -113,6 +116,7 @@ pub(crate) struct Api(Arc<Inner>);
 
 struct Inner {
     node: Node,
+    spaces: aether_crdt::Spaces,
     interface: Arc<Interface>,
     hosts: Vec<String>,
     started: Instant,
@@ -125,6 +129,10 @@ struct Inner {
 impl Api {
     fn node(&self) -> &Node {
         &self.0.node
+    }
+
+    fn spaces(&self) -> &aether_crdt::Spaces {
+        &self.0.spaces
     }
 
     fn interface(&self) -> Arc<Interface> {
@@ -157,12 +165,31 @@ impl Api {
         S: Stream<Item = (&'static str, T)> + Send + 'static,
         T: Serialize + 'static,
     {
+        self.numbered(permit, events.map(|(name, event)| (None, name, event)))
+    }
+
+    /// The same, where an event may have an id, which a client that comes back sends as
+    /// `Last-Event-ID`.
+    fn numbered<S, T>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        events: S,
+    ) -> Sse<impl Stream<Item = Result<Event, axum::Error>> + use<S, T>>
+    where
+        S: Stream<Item = (Option<u64>, &'static str, T)> + Send + 'static,
+        T: Serialize + 'static,
+    {
         let mut stopping = self.stopping();
         let events = events.take_until(async move { stopping.wait().await });
-        let events = events.map(move |(name, event)| {
+        let events = events.map(move |(id, name, event)| {
             // Dropped with the stream, and not before.
             let _ = &permit;
-            Event::default().event(name).json_data(event)
+            let sent = Event::default().event(name);
+            let sent = match id {
+                Some(id) => sent.id(id.to_string()),
+                None => sent,
+            };
+            sent.json_data(event)
         });
         Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
     }
@@ -171,6 +198,7 @@ impl Api {
 /// All routes over a node.
 pub(crate) fn router(
     node: Node,
+    spaces: aether_crdt::Spaces,
     interface: Arc<Interface>,
     settings: &Settings,
     stopping: Stopping,
@@ -186,6 +214,7 @@ pub(crate) fn router(
     let started = Instant::now();
     let api = Api(Arc::new(Inner {
         node,
+        spaces,
         interface,
         hosts: settings.hosts.clone(),
         started,
@@ -228,6 +257,11 @@ fn for_readers() -> OpenApiRouter<Api> {
         .routes(routes!(services::list))
         .routes(routes!(blobs::list))
         .routes(routes!(blobs::read))
+        .routes(routes!(spaces::list))
+        .routes(routes!(spaces::show))
+        .routes(routes!(spaces::page))
+        .routes(routes!(spaces::value))
+        .routes(routes!(spaces::events))
         .routes(routes!(health::metrics))
 }
 
@@ -239,12 +273,16 @@ fn for_writers() -> OpenApiRouter<Api> {
         .merge(uploads())
         .routes(routes!(blobs::get))
         .routes(routes!(blobs::pin, blobs::unpin))
+        .routes(routes!(spaces::create))
+        .routes(routes!(spaces::ticket))
+        .merge(edits())
 }
 
 /// What changes whom the node is with, throws something away, or touches the machine's files.
 fn for_admins() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(node::dial))
+        .routes(routes!(spaces::join))
         .routes(routes!(access::revoke))
         .routes(routes!(access::accept))
         .routes(routes!(blobs::remove))
@@ -258,6 +296,14 @@ fn calls() -> OpenApiRouter<Api> {
         .routes(routes!(services::call))
         .routes(routes!(services::every))
         .routes(routes!(services::items))
+        .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))
+}
+
+/// Routes whose bodies are values of maps.
+fn edits() -> OpenApiRouter<Api> {
+    OpenApiRouter::default()
+        .routes(routes!(spaces::put, spaces::remove))
+        .routes(routes!(spaces::write))
         .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))
 }
 

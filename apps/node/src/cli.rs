@@ -9,6 +9,7 @@
 //! | 4 | what was waited for did not come in time |
 
 mod interface;
+mod spaces;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -16,7 +17,10 @@ use aether_mesh::access::Role;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use self::interface::Interface;
-pub(crate) use self::interface::{Api, Remote, Secret};
+pub(crate) use self::{
+    interface::{Api, Remote, Secret},
+    spaces::{Exported, Format, Imported, Map, Place, Scanned, Space, Table, Watched},
+};
 use crate::{
     client::ClientError,
     commands,
@@ -83,6 +87,12 @@ enum Command {
     /// Add, get and keep content by its hash
     #[command(subcommand)]
     Blob(Blob),
+    /// Found spaces and join them: state that all who have it write to, and that converges
+    #[command(subcommand)]
+    Space(Space),
+    /// Read and write the maps of spaces
+    #[command(subcommand)]
+    Map(Box<Map>),
     /// Found a closed mesh, and say who is in it
     #[command(subcommand)]
     Mesh(Box<Mesh>),
@@ -476,6 +486,14 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
             runtime()?.block_on(commands::service::service(&common, service))
         }
         Command::Blob(blob) => runtime()?.block_on(commands::blob::blob(&common, blob)),
+        Command::Space(space) => runtime()?.block_on(commands::space::space(&common, space)),
+        Command::Map(map) => {
+            let runtime = runtime()?;
+            let result = runtime.block_on(commands::map::map(&common, *map));
+            // A thread that reads the input can't be ended otherwise.
+            runtime.shutdown_background();
+            result
+        }
         Command::Mesh(mesh) => runtime()?.block_on(commands::mesh::mesh(&common, *mesh)),
         Command::Api(api) => runtime()?.block_on(commands::api::api(&common, *api)),
         Command::Config(config) => commands::config::config(&common, &config),

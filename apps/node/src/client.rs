@@ -4,6 +4,7 @@ mod blobs;
 mod file;
 mod options;
 mod services;
+mod spaces;
 
 use std::{
     error::Error,

@@ -4,9 +4,11 @@ pub(crate) mod api;
 pub(crate) mod blob;
 pub(crate) mod config;
 pub(crate) mod key;
+pub(crate) mod map;
 pub(crate) mod mesh;
 pub(crate) mod run;
 pub(crate) mod service;
+pub(crate) mod space;
 pub(crate) mod status;
 pub(crate) mod topic;
 

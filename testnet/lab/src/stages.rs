@@ -3,6 +3,7 @@
 mod churn;
 mod flood;
 mod form;
+mod maps;
 mod publish;
 mod restart;
 mod serve;
@@ -30,6 +31,8 @@ pub enum Stage {
     Serve,
     /// A large file goes from one node to all, and its first holder dies half way.
     Spread,
+    /// All nodes write to one map, one of them dies in the middle, and all end with the same.
+    Maps,
     /// A stranger floods one node with all that it can, and the mesh goes on.
     Flood,
     /// A fifth of the nodes is killed with -9 and comes back, three times.
@@ -43,7 +46,7 @@ impl Stage {
         // What a process has in memory is read as Linux tells it.
         let flood = cfg!(target_os = "linux").then_some(Self::Flood);
         let usual = [Self::Form, Self::Publish, Self::Restart, Self::Serve, Self::Spread];
-        usual.into_iter().chain(flood).chain(churn).collect()
+        usual.into_iter().chain([Self::Maps]).chain(flood).chain(churn).collect()
     }
 
     /// The name, in lower case.
@@ -54,6 +57,7 @@ impl Stage {
             Self::Restart => "restart",
             Self::Serve => "serve",
             Self::Spread => "spread",
+            Self::Maps => "maps",
             Self::Flood => "flood",
             Self::Churn => "churn",
         }
@@ -68,6 +72,7 @@ impl Stage {
             Self::Restart => restart::run(lab).await,
             Self::Serve => serve::run(lab).await,
             Self::Spread => spread::run(lab).await,
+            Self::Maps => maps::run(lab).await,
             Self::Flood => flood::run(lab).await,
             Self::Churn => churn::run(lab).await,
         }
@@ -117,6 +122,7 @@ mod tests {
     fn large_labs_are_churned() {
         let small = [Stage::Form, Stage::Publish, Stage::Restart, Stage::Serve, Stage::Spread];
         assert!(Stage::tour(5).starts_with(&small) && !Stage::tour(5).contains(&Stage::Churn));
+        assert!(Stage::tour(5).contains(&Stage::Maps));
         assert_eq!(Stage::tour(5).contains(&Stage::Flood), cfg!(target_os = "linux"));
         assert_eq!(Stage::tour(50).last(), Some(&Stage::Churn));
     }

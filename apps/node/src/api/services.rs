@@ -1,7 +1,5 @@
 //! Routes about services. Arguments and replies are JSON here, and CBOR between nodes.
 
-mod json;
-
 use std::time::Duration;
 
 use aether_mesh::{
@@ -18,7 +16,7 @@ use ciborium::Value;
 use futures::{Stream, stream};
 use serde::Deserialize;
 
-use super::{Api, Instance, Item, NodeReply, Problem, Services};
+use super::{Api, Instance, Item, NodeReply, Problem, Services, json};
 
 /// Longest deadline that may be asked for.
 const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);

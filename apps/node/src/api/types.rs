@@ -1,9 +1,15 @@
 //! What the interface says and hears, in JSON. Unknown members are to be ignored: later releases
 //! add some.
 
+mod spaces;
+
 use aether_mesh::{Direction, Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use self::spaces::{
+    MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceStatus, SpaceTicket, Spaces,
+};
 
 /// The node as it is now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

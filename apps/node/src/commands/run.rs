@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use aether_crdt::Spaces;
 use aether_mesh::{Node, access::wall_now, identity};
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,13 +43,15 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     // Caught before the node starts, so that a stop is orderly from the first moment.
     let mut signals = Signals::catch()?;
     let node = spawn(settings).await?;
+    let spaces = Spaces::open(&node).await.context("can't open the spaces")?;
     let key = identity::load(&settings.data.join("identity.key"))?;
     let interface = Interface::open(&settings.data, key.public(), wall_now())
         .context("it isn't known which tokens of the interface are revoked")?;
     let interface = Arc::new(interface);
     let (tls, certificate) = secure(settings, files, &node.id())?.unzip();
     let (stop, stopping) = Stopping::new();
-    let router = api::router(node.clone(), interface.clone(), &settings.api, stopping.clone());
+    let (own, shared) = (node.clone(), interface.clone());
+    let router = api::router(own, spaces, shared, &settings.api, stopping.clone());
     #[expect(clippy::disallowed_methods, reason = "joined below, once it was told to stop")]
     let server = tokio::spawn(api::serve(listener, router, tls, stopping));
     let (pid, peer) = (std::process::id(), node.id().to_string());

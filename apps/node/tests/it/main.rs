@@ -8,4 +8,5 @@ mod run;
 mod secured;
 mod services;
 mod settings;
+mod spaces;
 mod support;

@@ -41,6 +41,7 @@ async fn routes(node: &Node) -> Vec<(Method, String, Option<&'static str>)> {
             assert_eq!(operation["responses"].get("401").is_some(), role.is_some());
             let path = path.replace("{name}", "t").replace("{id}", "i");
             let path = path.replace("{service}", "s").replace("{endpoint}", "e");
+            let path = path.replace("{space}", "s").replace("{map}", "m").replace("{key}", "k");
             routes.push((method, path, role));
         }
     }

@@ -1,0 +1,105 @@
+//! A node's spaces and their maps.
+
+use reqwest::Url;
+use serde_json::Value;
+
+use super::{Client, ClientError, Events, TIMEOUT};
+use crate::api::{MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceTicket, Spaces};
+
+impl Client {
+    /// The spaces that the node has.
+    pub async fn spaces(&self) -> Result<Spaces, ClientError> {
+        self.json(self.get("/v1/spaces").timeout(TIMEOUT)).await
+    }
+
+    /// Founds a space.
+    pub async fn create_space(&self, name: &str) -> Result<Space, ClientError> {
+        let body = NewSpace { name: name.to_owned() };
+        let request = self.http.post(self.path(["v1", "spaces"])?).json(&body);
+        self.json(request.timeout(TIMEOUT)).await
+    }
+
+    /// Takes part in the space of a ticket.
+    pub async fn join_space(&self, ticket: &str) -> Result<Space, ClientError> {
+        let body = SpaceTicket { ticket: ticket.to_owned() };
+        let request = self.http.post(self.path(["v1", "spaces", "join"])?).json(&body);
+        self.json(request.timeout(TIMEOUT)).await
+    }
+
+    /// A space, by its id or name; with a hash of what it shows, which reads all of it.
+    pub async fn space(&self, space: &str, state: bool) -> Result<Space, ClientError> {
+        let mut url = self.path(["v1", "spaces", space])?;
+        url.query_pairs_mut().append_pair("state", &state.to_string());
+        let request = self.http.get(url);
+        self.json(if state { request } else { request.timeout(TIMEOUT) }).await
+    }
+
+    /// What lets others into a space.
+    pub async fn space_ticket(&self, space: &str) -> Result<SpaceTicket, ClientError> {
+        let url = self.path(["v1", "spaces", space, "ticket"])?;
+        self.json(self.http.get(url).timeout(TIMEOUT)).await
+    }
+
+    /// The value of a key; with `all` an array of all values that were put at the same time. The
+    /// key is a part of a URL, so it can't be empty, `.` or `..`.
+    pub async fn map_value(
+        &self,
+        space: &str,
+        map: &str,
+        key: &str,
+        all: bool,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.path(["v1", "spaces", space, "maps", map, key])?;
+        url.query_pairs_mut().append_pair("all", &all.to_string());
+        self.json(self.http.get(url).timeout(TIMEOUT)).await
+    }
+
+    /// Changes a map, all at once and durably.
+    pub async fn write_map(
+        &self,
+        space: &str,
+        map: &str,
+        batch: &MapBatch,
+    ) -> Result<(), ClientError> {
+        let request = self.http.post(self.map(space, map)?).json(batch);
+        self.send(request.timeout(TIMEOUT)).await.map(drop)
+    }
+
+    /// A part of a map: keys that begin so, behind `after`, at most so many.
+    pub async fn map_page(
+        &self,
+        space: &str,
+        map: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<MapPage, ClientError> {
+        let mut url = self.map(space, map)?;
+        let mut query = url.query_pairs_mut();
+        query.append_pair("prefix", prefix).append_pair("limit", &limit.to_string());
+        if let Some(after) = after {
+            query.append_pair("after", after);
+        }
+        drop(query);
+        self.json(self.http.get(url).timeout(TIMEOUT)).await
+    }
+
+    /// Changes of a map from now on, or behind a position that an earlier event named.
+    pub async fn watch_map(
+        &self,
+        space: &str,
+        map: &str,
+        after: Option<u64>,
+    ) -> Result<Events<MapEvent>, ClientError> {
+        let request = self.http.get(self.path(["v1", "spaces", space, "events", map])?);
+        self.events(match after {
+            Some(after) => request.header("last-event-id", after),
+            None => request,
+        })
+        .await
+    }
+
+    fn map(&self, space: &str, map: &str) -> Result<Url, ClientError> {
+        self.path(["v1", "spaces", space, "maps", map])
+    }
+}

@@ -1,0 +1,109 @@
+//! `aether space`.
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use comfy_table::{Cell, Color};
+
+use super::Connected;
+use crate::{
+    api,
+    cli::{Common, Output, Remote, Space},
+    output,
+};
+
+pub(crate) async fn space(common: &Common, command: Space) -> anyhow::Result<()> {
+    tokio::select! {
+        // The signal comes first, so that it is caught before the work begins.
+        biased;
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        result = run(common, command) => result,
+    }
+}
+
+async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
+    match command {
+        Space::Create { name, remote } => {
+            let node = Connected::new(common, &remote)?;
+            founded(common, &node.explain(node.client.create_space(&name).await)?)
+        }
+        Space::Join { ticket, remote } => {
+            let mut text = ticket;
+            if text == "-" {
+                text.clear();
+                std::io::stdin().read_to_string(&mut text).context("can't read the ticket")?;
+            }
+            let node = Connected::new(common, &remote)?;
+            founded(common, &node.explain(node.client.join_space(text.trim()).await)?)
+        }
+        Space::List(remote) => list(common, &remote).await,
+        Space::Show { space, remote } => show(common, &remote, &space).await,
+        Space::Ticket { space, remote } => {
+            let node = Connected::new(common, &remote)?;
+            let ticket = node.explain(node.client.space_ticket(&space).await)?;
+            match common.output {
+                Output::Json => Ok(output::json(&ticket)?),
+                Output::Table => Ok(output::line(&ticket.ticket)?),
+            }
+        }
+    }
+}
+
+/// Prints the id of a space that is here now.
+fn founded(common: &Common, space: &api::Space) -> anyhow::Result<()> {
+    match common.output {
+        Output::Json => Ok(output::json(space)?),
+        Output::Table => Ok(output::line(&space.id)?),
+    }
+}
+
+async fn list(common: &Common, remote: &Remote) -> anyhow::Result<()> {
+    let node = Connected::new(common, remote)?;
+    let spaces = node.explain(node.client.spaces().await)?;
+    if common.output == Output::Json {
+        return Ok(output::json(&spaces)?);
+    }
+    if spaces.spaces.is_empty() {
+        output::note("no spaces yet; `aether space create NAME` founds one");
+        return Ok(());
+    }
+    let mut table = output::table(&["NAME", "ENTRIES", "FEEDS", "PEERS", "ID"]);
+    for space in &spaces.spaces {
+        let status = &space.status;
+        table.add_row([
+            Cell::new(output::plain(&space.name)),
+            Cell::new(status.entries),
+            Cell::new(status.feeds),
+            Cell::new(status.peers),
+            Cell::new(&space.id),
+        ]);
+    }
+    Ok(output::line(&table.trim_fmt())?)
+}
+
+async fn show(common: &Common, remote: &Remote, space: &str) -> anyhow::Result<()> {
+    let node = Connected::new(common, remote)?;
+    let space = node.explain(node.client.space(space, true).await)?;
+    if common.output == Output::Json {
+        return Ok(output::json(&space)?);
+    }
+    let status = &space.status;
+    let disk = match status.has_failed {
+        true => Cell::new("failed: nothing is written until a restart").fg(Color::Red),
+        false => Cell::new("well").fg(Color::Green),
+    };
+    let mut table = output::table(&["SPACE", &output::plain(&space.name)]);
+    for (name, value) in [
+        ("id", Cell::new(&space.id)),
+        ("entries", Cell::new(status.entries)),
+        ("feeds", Cell::new(status.feeds)),
+        ("forked", Cell::new(status.forked)),
+        ("peers", Cell::new(status.peers)),
+        ("disk", disk),
+        ("digest", Cell::new(&status.digest)),
+        ("state", Cell::new(space.state.as_deref().unwrap_or("-"))),
+    ] {
+        table.add_row([Cell::new(name), value]);
+    }
+    Ok(output::line(&table.trim_fmt())?)
+}
