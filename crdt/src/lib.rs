@@ -28,13 +28,14 @@
 //!
 //! - [`Spaces`], [`Space`] and [`Ticket`]: found one, or join one.
 //! - [`Map`], [`Set`], [`Counter`], [`Register`]: read and write. [`Watch`]: hear of changes.
-//! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone is
-//!   the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3 and
-//!   signed with Ed25519. State is a pure function of a set of feed entries.
+//! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone
+//!   is the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3
+//!   and signed with Ed25519. State is a pure function of a set of feed entries.
 //!
-//! What isn't there yet: spaces that only some may write to, documents, and the compaction of what
-//! was overwritten. A space is open to everyone who has its ticket, and who has it can fill the
-//! disks of all others: give it to those you trust with that.
+//! What spaces don't have yet: writers by grant, documents, and the compaction of what was
+//! overwritten. ([`proto::access`] decides who may write, and [`proto::document`] holds documents
+//! in memory; no space uses them.) A space is open to everyone who has its ticket, and who has it
+//! can fill the disks of all others: give it to those you trust with that.
 
 pub mod proto;
 
