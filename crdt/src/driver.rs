@@ -39,6 +39,8 @@ use crate::{
 const MAX_GATHERED: usize = 16 << 20;
 /// Edits that are drafted together.
 const MAX_EDITS: usize = 16_384;
+/// Edits that wait to be drafted, above which no more requests are looked at.
+const MAX_WAITING: usize = 4 * MAX_EDITS;
 /// How long the next commit may wait for those whom the last one answered.
 const LINGER: Duration = Duration::from_millis(2);
 /// How often the wall clock is looked at: it may be set.
@@ -158,6 +160,8 @@ pub(crate) struct Driver {
     rooms: BTreeMap<SpaceId, Room>,
     links: BTreeMap<PeerId, Link>,
     gathered: Changes,
+    /// How many edits wait to be drafted, in all rooms.
+    waiting: usize,
     committing: Option<(Changes, Ticket)>,
     /// When that commit was begun.
     since: Time,
@@ -232,6 +236,7 @@ impl Driver {
             rooms: BTreeMap::new(),
             links: BTreeMap::new(),
             gathered: Changes::default(),
+            waiting: 0,
             committing: None,
             since: Time::ZERO,
             answered: 0,
@@ -269,17 +274,18 @@ impl Driver {
             }
             let wait = until.since(self.now());
             let has_room = self.gathered.bytes < MAX_GATHERED;
+            let may_ask = is_open && has_room && self.waiting < MAX_WAITING;
             tokio::select! {
                 biased;
                 done = committed(&mut self.committing), if self.committing.is_some() => {
                     self.on_committed(done);
                 }
-                request = requests.recv(), if is_open && has_room => match request {
+                request = requests.recv(), if may_ask => match request {
                     None => is_open = false,
                     Some(request) => {
                         self.on_request(request);
-                        while let (true, Ok(request)) =
-                            (self.gathered.bytes < MAX_GATHERED, requests.try_recv())
+                        while self.waiting < MAX_WAITING
+                            && let Ok(request) = requests.try_recv()
                         {
                             self.on_request(request);
                         }
@@ -287,8 +293,8 @@ impl Driver {
                 },
                 Some(event) = events.recv(), if has_room => {
                     self.on_event(event);
-                    while let (true, Ok(event)) =
-                        (self.gathered.bytes < MAX_GATHERED, events.try_recv())
+                    while self.gathered.bytes < MAX_GATHERED
+                        && let Ok(event) = events.try_recv()
                     {
                         self.on_event(event);
                     }
@@ -319,7 +325,10 @@ impl Driver {
                 let _ = reply.send(all);
             }
             Request::Edit { space, edits, reply } => match self.rooms.get_mut(&space) {
-                Some(room) => room.edits.push_back((edits, reply)),
+                Some(room) => {
+                    self.waiting += edits.len();
+                    room.edits.push_back((edits, reply));
+                }
                 None => drop(reply.send(Err(WriteFailed::Closed))),
             },
             Request::Status { space, reply } => {
@@ -414,7 +423,7 @@ impl Driver {
                 Output::Refused { token, why } => self.refused(space, token, why),
                 Output::Forked { feed, evidence } => {
                     let number = evidence.number();
-                    tracing::warn!(%space, author = %feed.author, number, "an author forked a feed");
+                    tracing::warn!(%space, author = %feed.author, number, "an author forked");
                 }
                 Output::Outrun { feed } => tracing::warn!(
                     %space,
@@ -514,6 +523,7 @@ impl Driver {
                 break;
             }
             let Some((next, reply)) = room.edits.pop_front() else { break };
+            self.waiting = self.waiting.saturating_sub(next.len());
             edits.extend(next.iter().cloned());
             replies.push((next, reply));
         }

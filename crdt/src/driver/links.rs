@@ -14,7 +14,7 @@ pub(crate) const STREAM: &str = "spaces/1";
 const MAX_LINKS: usize = 256;
 /// How long after a link has ended, or wasn't had, it is tried again.
 const AGAIN: Duration = Duration::from_secs(3);
-/// And after its peer broke the protocol.
+/// How long nothing is said to a peer that broke the protocol.
 const BLAMED: Duration = Duration::from_secs(60);
 /// How often the list of members is looked at, should an event have been missed.
 const LOOK: Duration = Duration::from_secs(10);
@@ -28,6 +28,8 @@ pub(crate) struct Links {
     linked: BTreeMap<PeerId, u64>,
     /// When to try again.
     again: BTreeMap<PeerId, Instant>,
+    /// Who broke the protocol, and until when nothing is said to it.
+    blamed: BTreeMap<PeerId, Instant>,
     number: u64,
 }
 
@@ -39,6 +41,7 @@ impl Links {
             tasks: JoinSet::new(),
             linked: BTreeMap::new(),
             again: BTreeMap::new(),
+            blamed: BTreeMap::new(),
             number: 0,
         }
     }
@@ -56,7 +59,9 @@ impl Links {
                         let peer = stream.peer();
                         // A peer that comes anew has lost the link before.
                         let is_room = self.has_room() || self.linked.contains_key(&peer);
-                        if is_room && peer < self.node.id() {
+                        let is_blamed =
+                            self.blamed.get(&peer).is_some_and(|until| *until > Instant::now());
+                        if is_room && !is_blamed && peer < self.node.id() {
                             let (number, events) = (self.number(peer), self.events.clone());
                             self.tasks.spawn(async move {
                                 link::run(stream, number, events).await;
@@ -85,7 +90,7 @@ impl Links {
                 }
                 fault = faults.recv() => match fault {
                     None => return,
-                    Some(peer) => drop(self.again.insert(peer, Instant::now() + BLAMED)),
+                    Some(peer) => drop(self.blamed.insert(peer, Instant::now() + BLAMED)),
                 },
                 () = tokio::time::sleep_until(next) => {
                     next = Instant::now() + LOOK;
@@ -95,6 +100,7 @@ impl Links {
                         self.open(member.peer, now);
                     }
                     self.again.retain(|_, at| *at > now);
+                    self.blamed.retain(|_, until| *until > now);
                     next = self.again.values().copied().fold(next, Instant::min);
                 }
                 () = self.events.closed() => return,
@@ -115,7 +121,9 @@ impl Links {
 
     /// Opens a stream, if that is this end's part and nothing speaks against it now.
     fn open(&mut self, peer: PeerId, now: Instant) {
-        let is_early = self.again.get(&peer).is_some_and(|at| *at > now);
+        let is_early = [&self.again, &self.blamed]
+            .into_iter()
+            .any(|from| from.get(&peer).is_some_and(|at| *at > now));
         let is_linked = self.linked.contains_key(&peer);
         if is_early || is_linked || self.node.id() > peer || !self.has_room() {
             return;
