@@ -81,9 +81,15 @@ impl Node {
 
     /// Syncs all that was changed.
     fn sync(&mut self, now: Time) -> Vec<Output> {
-        let Some((last, _)) = self.unsynced.back() else { return Vec::new() };
-        let generation = *last;
-        for (row, value) in self.unsynced.drain(..).flat_map(|(_, changes)| changes) {
+        self.sync_some(now, self.unsynced.len())
+    }
+
+    /// Syncs so many generations.
+    fn sync_some(&mut self, now: Time, count: usize) -> Vec<Output> {
+        let some: Vec<_> = self.unsynced.drain(..count).collect();
+        let Some((generation, _)) = some.last() else { return Vec::new() };
+        let generation = *generation;
+        for (row, value) in some.into_iter().flat_map(|(_, changes)| changes) {
             let disk = self.replica.base_mut();
             match value {
                 Some(value) => disk.insert(row, value),
