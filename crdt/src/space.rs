@@ -73,8 +73,8 @@ impl Space {
         answer.await.ok().flatten().ok_or(OpenError::Closed)
     }
 
-    /// A hash of what all collections show, equal on two nodes that hold the same. Reads everything:
-    /// call it where blocking does no harm.
+    /// A hash of what all collections show, equal on two nodes that hold the same. Reads
+    /// everything: call it where blocking does no harm.
     ///
     /// # Errors
     /// What is stored can't be read.

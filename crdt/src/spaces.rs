@@ -92,7 +92,7 @@ impl Spaces {
     /// soon as one is there that has it. Joining again gives the same space.
     ///
     /// # Errors
-    /// The ticket isn't one, or its space is of a kind that this release doesn't offer; or the disk.
+    /// The ticket isn't one, or its space is of a kind that isn't offered; or the disk.
     pub async fn join(&self, ticket: &str) -> Result<Space, OpenError> {
         let ticket = Ticket::decode(ticket)?;
         for seed in ticket.seeds() {

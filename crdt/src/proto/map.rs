@@ -37,8 +37,9 @@
 //!
 //! So after each entry the values in rows are those of the definition. When an entry *stops*
 //! counting, the collections that it changed are made anew ([`clear`]) from those that count: a
-//! value that it removed may be alive again, and which it was isn't kept. A row of an absent dot is all
-//! there is beside alive values, and only citations that are excused, or lies, leave one for long.
+//! value that it removed may be alive again, and which it was isn't kept. A row of an absent dot is
+//! all there is beside alive values, and only citations that are excused, or lies, leave one for
+//! long.
 //!
 //! An operation that can't be decoded or isn't of its collection's kind has no effect, anywhere; it
 //! makes no entry invalid.

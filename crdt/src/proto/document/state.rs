@@ -123,8 +123,8 @@ impl Document {
         self.body.as_ref()?.view().ok()
     }
 
-    /// The document as it was at these heads, after a flush; `None` while it sleeps, or if one isn't
-    /// a change that is applied.
+    /// The document as it was at these heads, after a flush; `None` while it sleeps, or if one
+    /// isn't a change that is applied.
     pub fn view_at(&mut self, heads: &[ChangeHash]) -> Option<View<'_>> {
         self.flush();
         self.body.as_ref()?.view_at(heads).ok()?
