@@ -149,9 +149,10 @@ pub struct Replica<B: Base> {
 impl<B: Base> Replica<B> {
     /// Opens what a base holds, which is all synced.
     ///
-    /// `key` signs own entries. `own` is the last own entry by the log of own tips: if it is also
-    /// the last of its feed that the base holds, and the feed isn't forked, this life goes on with
-    /// that feed; else the next write begins a new one.
+    /// `key` signs own entries. `own` is the last own entry, as it was written down at an orderly
+    /// end of the life before, and nothing if that life had none: if it is also the last of its
+    /// feed that the base holds, and the feed isn't forked, this life goes on with that feed; else
+    /// nobody knows what was signed, and the next write begins a new one.
     pub fn open(
         config: Config,
         genesis: Genesis,
