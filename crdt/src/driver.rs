@@ -6,6 +6,7 @@
 
 mod link;
 mod links;
+mod mark;
 mod shelf;
 
 use std::{
@@ -148,9 +149,9 @@ pub(crate) struct Driver {
     store: Store,
     rows: Keyspace,
     list: Keyspace,
-    /// The last own entry of each space, written down at an orderly end and taken out before the
-    /// next write. So whoever finds none, or another than the store holds, can't know what it has
-    /// signed before, and begins a new feed.
+    /// The last own entry of each space, written down at an orderly end, with the folder's mark,
+    /// and taken out before the next write. So whoever finds none, or another than the store holds,
+    /// or another mark, can't know what it has signed before, and begins a new feed.
     ends: Log,
     is_ended: bool,
     tips: BTreeMap<SpaceId, EntryId>,
@@ -219,11 +220,14 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let (rows, list) = (store.keyspace("spaces")?, store.keyspace("space-list")?);
         let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
-        let mut tips = BTreeMap::new();
-        for record in &records {
-            let (space, tip) = read_tip(record).ok_or(StartError::List)?;
-            tips.insert(space, tip);
-        }
+        // The first record is the mark of the folder in which that life ended.
+        let mark = mark::read(store.path());
+        let ends = match records.split_first() {
+            Some((first, ends)) if mark.as_ref() == Some(first) => ends,
+            _ => &[],
+        };
+        let tips = ends.iter().map(|record| read_tip(record).ok_or(StartError::List));
+        let tips: BTreeMap<SpaceId, EntryId> = tips.collect::<Result<_, _>>()?;
         let mut driver = Self {
             rows,
             list,
@@ -504,10 +508,15 @@ impl Driver {
             let room = self.rooms.get(space).filter(|room| !room.replica.has_failed());
             room.is_some_and(|room| room.replica.own() == Some(tip.feed))
         };
-        let ends: Vec<Vec<u8>> =
-            self.tips.iter().filter(goes_on).map(|(space, tip)| write_tip(space, tip)).collect();
+        let ends = self.tips.iter().filter(goes_on).map(|(space, tip)| write_tip(space, tip));
+        let ends: Vec<Vec<u8>> = ends.collect();
+        let mark = mark::make(self.store.path()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the folder isn't marked: new feeds will begin");
+            None
+        });
+        let Some(mark) = mark else { return };
         let mut batch = Batch::new();
-        batch.rewrite(&self.ends, ends);
+        batch.rewrite(&self.ends, [vec![mark], ends].concat());
         if let Err(error) = self.store.commit(batch, Durability::Synced).await {
             tracing::warn!(%error, "where own feeds end isn't written down: new ones will begin");
         }

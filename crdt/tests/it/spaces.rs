@@ -55,16 +55,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
         node.shutdown().await;
         space.id()
     };
-    // The store closes with its last handle, which the driver's thread may be.
-    let node = loop {
-        match Node::builder(Preset::Local).mesh("restart").data(&data).spawn().await {
-            Ok(node) => break node,
-            Err(error) => {
-                tracing::debug!(%error, "not closed yet");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    };
+    let node = again("restart", &data).await;
     let spaces = Spaces::open(&node).await.unwrap();
     let space = spaces.get("guests").await.unwrap();
     assert_eq!(space.id(), id);
@@ -76,6 +67,43 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert_eq!(visits.get(&7).unwrap(), 5);
     // After an orderly end the same feed goes on.
     assert_eq!(space.status().await.unwrap().feeds, 1);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_folder_begins_a_new_feed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let node = Node::builder(Preset::Local).mesh("backup").data(&data).spawn().await.unwrap();
+    let space = Spaces::open(&node).await.unwrap().create("guests").await.unwrap();
+    space.register::<u32>("answer").set(&41).await.unwrap();
+    node.shutdown().await;
+    drop((space, node));
+    for (data, feeds) in [(&data, 1), (&copy, 2)] {
+        let node = again("backup", data).await;
+        let space = Spaces::open(&node).await.unwrap().get("guests").await.unwrap();
+        if feeds == 1 {
+            // While nothing is written, the end that is written down stands.
+            copy_folder(data, &copy);
+        }
+        space.register::<u32>("answer").set(&42).await.unwrap();
+        assert_eq!(space.status().await.unwrap().feeds, feeds);
+        assert_eq!(space.register::<u32>("answer").all().unwrap(), [42]);
+        node.shutdown().await;
+    }
+}
+
+/// Starts a node on a folder that another may still be closing: its last handle may be that of the
+/// driver's thread.
+async fn again(mesh: &str, data: &std::path::Path) -> Node {
+    loop {
+        match Node::builder(Preset::Local).mesh(mesh).data(data).spawn().await {
+            Ok(node) => return node,
+            Err(error) => {
+                tracing::debug!(%error, "not closed yet");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
 }
 
 #[tokio::test]
