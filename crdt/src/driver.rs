@@ -4,9 +4,11 @@
 //! being synced, what comes next is gathered for the one after: so any number of writers share one
 //! sync, and a slow disk holds back users and peers alike.
 
+mod ends;
 mod link;
 mod links;
 mod mark;
+mod peers;
 mod shelf;
 
 use std::{
@@ -14,12 +16,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time, wire::Reader, wire::Writer};
+use aether_core::{Domain, Protocol as _, SecretKey, Time, wire::Reader, wire::Writer};
 use aether_mesh::PeerId;
 use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use self::link::{Frame, Front, Tag, front, tag};
+use self::peers::Link;
 pub(crate) use self::{
     link::Event,
     links::{Links, STREAM},
@@ -29,7 +31,7 @@ use crate::{
     proto::{
         id::{EntryId, Position, SpaceId},
         map::Edit,
-        replica::{Config, Fault, Input, Output, Replica, WriteError},
+        replica::{Config, Input, Output, Replica, WriteError},
         space::Genesis,
         time::Wall,
     },
@@ -48,8 +50,6 @@ const LINGER: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_secs(30);
 /// Told, and not read yet, by a watcher; who is slower is told that it missed some.
 const MAX_TOLD: usize = 1024;
-/// Offers of a peer that are remembered.
-const MAX_OFFERS: usize = 65_536;
 
 /// What handles ask for.
 #[derive(Debug)]
@@ -120,19 +120,6 @@ struct Room {
     waiting: BTreeMap<u64, Vec<(Vec<Edit>, Reply)>>,
     tokens: u64,
     wake: Option<Time>,
-}
-
-/// A peer that is linked.
-#[derive(Debug)]
-struct Link {
-    number: u64,
-    key: PublicKey,
-    frames: mpsc::Sender<Frame>,
-    /// What it would say of each of our spaces, and how it names them later.
-    expected: BTreeMap<Tag, SpaceId>,
-    spaces: BTreeMap<Front, SpaceId>,
-    /// What it said of spaces that aren't here.
-    offers: Vec<Tag>,
 }
 
 /// What is on its way to the disk, or gathered for the next commit.
@@ -220,14 +207,7 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let (rows, list) = (store.keyspace("spaces")?, store.keyspace("space-list")?);
         let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
-        // The first record is the mark of the folder in which that life ended.
-        let mark = mark::read(store.path());
-        let ends = match records.split_first() {
-            Some((first, ends)) if mark.as_ref() == Some(first) => ends,
-            _ => &[],
-        };
-        let tips = ends.iter().map(|record| read_tip(record).ok_or(StartError::List));
-        let tips: BTreeMap<SpaceId, EntryId> = tips.collect::<Result<_, _>>()?;
+        let tips = ends::read(&store, &records)?;
         let mut driver = Self {
             rows,
             list,
@@ -492,36 +472,6 @@ impl Driver {
         self.since = self.now();
     }
 
-    /// What the last orderly end wrote down is taken out before an entry is written. The log is
-    /// synced before the engine is.
-    fn begin(&mut self, changes: &mut Changes) {
-        if !changes.tips.is_empty() && self.is_ended {
-            changes.batch.rewrite(&self.ends, Vec::new());
-            self.is_ended = false;
-        }
-        self.tips.extend(changes.tips.iter().map(|(space, tip)| (*space, *tip)));
-    }
-
-    /// Writes down where own feeds end, so that they go on in the next life.
-    async fn end(&mut self) {
-        let goes_on = |(space, tip): &(&SpaceId, &EntryId)| {
-            let room = self.rooms.get(space).filter(|room| !room.replica.has_failed());
-            room.is_some_and(|room| room.replica.own() == Some(tip.feed))
-        };
-        let ends = self.tips.iter().filter(goes_on).map(|(space, tip)| write_tip(space, tip));
-        let ends: Vec<Vec<u8>> = ends.collect();
-        let mark = mark::make(self.store.path()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the folder isn't marked: new feeds will begin");
-            None
-        });
-        let Some(mark) = mark else { return };
-        let mut batch = Batch::new();
-        batch.rewrite(&self.ends, [vec![mark], ends].concat());
-        if let Err(error) = self.store.commit(batch, Durability::Synced).await {
-            tracing::warn!(%error, "where own feeds end isn't written down: new ones will begin");
-        }
-    }
-
     /// Puts the edits of all who wait together, so that they share an entry.
     fn draft(&mut self, space: SpaceId) {
         let Some(room) = self.rooms.get_mut(&space) else { return };
@@ -583,132 +533,6 @@ impl Driver {
             self.feed(space, input);
         }
     }
-
-    fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Up { peer, number, frames } => self.on_up(peer, number, frames),
-            Event::Frame { peer, number, frame } => {
-                if self.links.get(&peer).is_some_and(|link| link.number == number) {
-                    self.on_frame(peer, frame);
-                }
-            }
-            Event::Down { peer, number } => {
-                if self.links.get(&peer).is_some_and(|link| link.number == number) {
-                    self.drop_link(&peer);
-                }
-            }
-        }
-    }
-
-    fn on_up(&mut self, peer: PeerId, number: u64, frames: mpsc::Sender<Frame>) {
-        self.drop_link(&peer);
-        let Some(key) = aether_mesh::identity::public_key(&peer) else { return };
-        let link = Link {
-            number,
-            key,
-            frames,
-            expected: BTreeMap::new(),
-            spaces: BTreeMap::new(),
-            offers: Vec::new(),
-        };
-        self.links.insert(peer, link);
-        for space in self.rooms.keys().copied().collect::<Vec<_>>() {
-            self.offer(&peer, space);
-        }
-    }
-
-    /// Tells a peer of a space, without which it doesn't understand what is told.
-    fn offer(&mut self, peer: &PeerId, space: SpaceId) {
-        let me = self.key.public();
-        let Some(link) = self.links.get_mut(peer) else { return };
-        let theirs = tag(&space, &link.key, &me);
-        link.expected.insert(theirs, space);
-        let ours = tag(&space, &me, &link.key);
-        if link.frames.try_send(Frame::Offer(ours)).is_err() {
-            return self.drop_link(peer);
-        }
-        if link.offers.contains(&theirs) {
-            link.offers.retain(|offer| *offer != theirs);
-            self.join(peer, theirs);
-        }
-    }
-
-    fn on_frame(&mut self, peer: PeerId, frame: Frame) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        let key = link.key;
-        match frame {
-            Frame::Offer(tag) if link.expected.contains_key(&tag) => self.join(&peer, tag),
-            Frame::Offer(tag) => {
-                if link.offers.len() < MAX_OFFERS && !link.offers.contains(&tag) {
-                    link.offers.push(tag);
-                }
-            }
-            Frame::End(front) => {
-                if let Some(space) = link.spaces.remove(&front) {
-                    self.feed(space, Input::Disconnected { peer: key });
-                    self.offer(&peer, space);
-                }
-            }
-            Frame::Message(front, bytes) => {
-                if let Some(space) = link.spaces.get(&front).copied() {
-                    self.feed(space, Input::Message { from: key, bytes: bytes.into() });
-                }
-            }
-        }
-    }
-
-    /// Begins a session with a peer that has the space.
-    fn join(&mut self, peer: &PeerId, theirs: Tag) {
-        let me = self.key.public();
-        let Some(link) = self.links.get_mut(peer) else { return };
-        let Some(space) = link.expected.get(&theirs).copied() else { return };
-        let key = link.key;
-        if link.spaces.insert(front(&theirs), space).is_some() {
-            self.feed(space, Input::Disconnected { peer: key });
-        }
-        self.feed(space, Input::Connected { peer: key, opens: me < key });
-    }
-
-    fn drop_link(&mut self, peer: &PeerId) {
-        let Some(link) = self.links.remove(peer) else { return };
-        for space in link.spaces.into_values() {
-            self.feed(space, Input::Disconnected { peer: link.key });
-        }
-    }
-
-    fn link_of(&self, key: &PublicKey) -> Option<PeerId> {
-        let peer = aether_mesh::identity::peer_id(key);
-        self.links.contains_key(&peer).then_some(peer)
-    }
-
-    fn send(&mut self, space: SpaceId, to: &PublicKey, message: Vec<u8>) {
-        let Some(peer) = self.link_of(to) else { return };
-        let ours = front(&tag(&space, &self.key.public(), to));
-        let Some(link) = self.links.get(&peer) else { return };
-        if link.frames.try_send(Frame::Message(ours, message.into())).is_err() {
-            tracing::debug!(%peer, "a link of spaces is full, and ends");
-            self.drop_link(&peer);
-        }
-    }
-
-    /// A session has ended: in peace it begins again; by a peer's fault, the link ends.
-    fn close(&mut self, space: SpaceId, key: &PublicKey, fault: Option<Fault>) {
-        let Some(peer) = self.link_of(key) else { return };
-        if let Some(fault) = fault {
-            tracing::warn!(%space, %peer, ?fault, "a peer broke the protocol of spaces");
-            // Who redials it waits; if it is busy, it hears of another fault.
-            let _ = self.faults.try_send(peer);
-            return self.drop_link(&peer);
-        }
-        let ours = tag(&space, &self.key.public(), key);
-        let theirs = front(&tag(&space, key, &self.key.public()));
-        let Some(link) = self.links.get_mut(&peer) else { return };
-        link.spaces.remove(&theirs);
-        let told = link.frames.try_send(Frame::End(front(&ours)));
-        if told.and_then(|()| link.frames.try_send(Frame::Offer(ours))).is_err() {
-            self.drop_link(&peer);
-        }
-    }
 }
 
 async fn committed(committing: &mut Option<(Changes, Ticket)>) -> Result<(), CommitError> {
@@ -752,17 +576,4 @@ fn read_listed(value: &[u8]) -> Option<(u32, Genesis)> {
     let mut reader = Reader::new(value);
     (reader.u8().ok()? == 1).then_some(())?;
     Some((reader.u32().ok()?, Genesis::decode(reader.rest()).ok()?))
-}
-
-fn write_tip(space: &SpaceId, tip: &EntryId) -> Vec<u8> {
-    let mut writer = Writer::default();
-    writer.array(space.as_hash().as_bytes());
-    tip.write(&mut writer);
-    writer.finish()
-}
-
-fn read_tip(record: &[u8]) -> Option<(SpaceId, EntryId)> {
-    let mut reader = Reader::new(record);
-    let space = SpaceId::from_hash(aether_core::Hash::from_bytes(reader.array().ok()?));
-    Some((space, EntryId::read(&mut reader).ok()?))
 }

@@ -1,30 +1,29 @@
 //! Sessions: what is said to one peer, and what it is sent. See rules 3 to 6 of the
 //! [module](super).
 
+mod receiving;
+mod sending;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use aether_core::{Hash, PublicKey, Time};
 use minicbor::bytes::{ByteArray, ByteVec};
 
+pub(super) use self::receiving::Changes;
+use self::sending::Sending;
 use super::{
     Replica,
     intake::Broken,
-    types::{Fault, Intake, Output},
+    types::{Fault, Output},
 };
 use crate::proto::{
-    book::{Book, Walker},
-    entry::Header,
-    feed::{Evidence, Tip},
-    id::{FeedId, Position},
+    id::FeedId,
     map::Feeds as _,
-    rows::{Base, Rows},
-    sync::{
-        Gathered, MAX_ROWS, MAX_UNACKED, MAX_UNACKED_BYTES, Message, Receiving, Row, read_rows,
-        write_rows,
-    },
+    rows::Base,
+    sync::{Gathered, MAX_ROWS, Message, Receiving, Row, read_rows, write_rows},
 };
 
 /// How long after news of others a peer is told, and as long again by chance: most have it from the
@@ -34,34 +33,12 @@ const NEWS: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(30);
 /// How long a peer may take to answer a hello.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many changes of lanes of one feed a peer may bring about in a minute.
-const LANE_CHANGES: u32 = 16;
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// How often a hello is put off, a second each, while entries are on their way.
 const PUT_OFF: u8 = 8;
 
 /// A peer in one session with it: what came in another isn't acknowledged in this one.
 pub(super) type Sender = (PublicKey, u64);
-
-/// How often each peer changed lanes of a feed, and since when that is counted. Some 120 bytes for
-/// each pair of which that was so in the last minute.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Changes(BTreeMap<(PublicKey, FeedId), (Time, u32)>);
-
-impl Changes {
-    fn count(&mut self, now: Time, peer: PublicKey, feed: FeedId) {
-        self.0.retain(|_, (since, _)| now.since(*since) < MINUTE);
-        let (_, count) = self.0.entry((peer, feed)).or_insert((now, 0));
-        *count += 1;
-    }
-
-    /// Whether a peer did it so often that it may not do it again.
-    fn is_spent(&self, now: Time, peer: PublicKey, feed: FeedId) -> bool {
-        let found = self.0.get(&(peer, feed));
-        found.is_some_and(|(since, count)| now.since(*since) < MINUTE && *count >= LANE_CHANGES)
-    }
-}
 
 /// What a peer owes an answer to: both ends may ask at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,74 +69,6 @@ pub(super) struct Session {
     /// How often that was put off.
     put_off: u8,
     sending: Sending,
-}
-
-/// Up to where a peer has the own feed.
-#[derive(Clone, Copy, Debug)]
-struct Own {
-    local: Option<u32>,
-    behind: Tip,
-}
-
-/// What a peer is sent.
-#[derive(Clone, Debug, Default)]
-struct Sending {
-    /// What was sent last, by number in the session.
-    last: u64,
-    /// Number, bytes and feed.
-    unacked: VecDeque<(u64, usize, u32)>,
-    bytes: usize,
-    /// By the position of the entry that each is behind, which is the next to send.
-    ways: BTreeMap<Position, Walker>,
-    /// The peer has the own feed up to here, so what is written is sent at once: which feed, if it
-    /// has begun, and behind which entry.
-    own: Option<Own>,
-}
-
-impl Sending {
-    fn has_room(&self, bytes: usize) -> bool {
-        let all = self.bytes.saturating_add(bytes);
-        self.unacked.is_empty() || (self.unacked.len() < MAX_UNACKED && all <= MAX_UNACKED_BYTES)
-    }
-
-    /// Sends no more of a feed.
-    fn stop(&mut self, local: u32) {
-        self.ways.retain(|_, way| way.local() != local);
-        self.own = self.own.filter(|own| own.local != Some(local));
-    }
-
-    /// Goes on along a way, as far as there is one.
-    fn go<R: Rows>(
-        &mut self,
-        book: &Book<R>,
-        way: Walker,
-        own: Option<u32>,
-    ) -> Result<(), R::Error> {
-        match book.step(&way)? {
-            Some((position, next)) => {
-                self.ways.insert(position, next);
-            }
-            None if Some(way.local()) == own => {
-                self.own = Some(Own { local: own, behind: way.behind() });
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// Takes an acknowledgement. `false` if it is of what wasn't sent.
-    fn acked(&mut self, upto: u64, not: &[u64]) -> bool {
-        while let Some((n, bytes, local)) = self.unacked.front().copied()
-            && n <= upto
-        {
-            self.unacked.pop_front();
-            self.bytes -= bytes;
-            if not.contains(&n) {
-                self.stop(local);
-            }
-        }
-        upto <= self.last
-    }
 }
 
 impl Session {
@@ -429,192 +338,5 @@ impl<B: Base> Replica<B> {
         (session.sending.ways, session.sending.own) = (ways, own);
         session.due = due;
         self.pump(peer)
-    }
-
-    pub(super) fn send_evidence(&mut self, to: PublicKey, feed: &FeedId) -> Result<(), B::Error> {
-        if let Some([first, second]) = self.book.witnesses(feed)? {
-            let (first, second) = (ByteVec::from(first), ByteVec::from(second));
-            let message = Message::Evidence { first, second };
-            self.outputs.push_back(Output::Send { to, message });
-        }
-        Ok(())
-    }
-
-    /// Sends what is on the ways to be sent, and is synced, as far as there is room.
-    pub(super) fn pump(&mut self, peer: PublicKey) -> Result<(), B::Error> {
-        let own = self.own.and_then(|own| self.book.catalog().local(&own));
-        let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
-        let sending = &mut session.sending;
-        if let (Some(Own { local, behind }), Some(own)) = (sending.own, own) {
-            // A new incarnation begins where there is nothing.
-            let behind = if local == Some(own) { behind } else { Tip::ROOT };
-            sending.own = None;
-            sending.go(&self.book, Walker::new(own, behind, 0), Some(own))?;
-        }
-        while let Some((position, way)) = sending.ways.first_key_value() {
-            let (position, way) = (*position, *way);
-            if position > self.synced || !sending.has_room(0) {
-                break;
-            }
-            let Some(stored) = self.book.stored(&way)? else {
-                // It was evicted meanwhile. What came in its place is told of by the next rows.
-                sending.ways.pop_first();
-                continue;
-            };
-            let bytes = stored.header.len() + stored.payload.len();
-            if !sending.has_room(bytes) {
-                break;
-            }
-            sending.ways.pop_first();
-            sending.go(&self.book, way, own)?;
-            sending.last += 1;
-            sending.unacked.push_back((sending.last, bytes, way.local()));
-            sending.bytes += bytes;
-            let (header, payload) = (stored.header.into(), stored.payload.into());
-            let message = Message::Entry { n: sending.last, header, payload };
-            self.outputs.push_back(Output::Send { to: peer, message });
-        }
-        Ok(())
-    }
-
-    fn on_entry(
-        &mut self,
-        now: Time,
-        from: PublicKey,
-        n: u64,
-        header: &[u8],
-        payload: Vec<u8>,
-    ) -> Result<(), Broken<B::Error>> {
-        let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
-        if !session.receiving.begin(n, header.len().saturating_add(payload.len())) {
-            return Err(Fault::Unasked.into());
-        }
-        let sender = (from, session.number);
-        if self.is_restless(now, from, header)? {
-            self.end(sender, n, false);
-            return Ok(());
-        }
-        match self.offer(now, header, payload)? {
-            Intake::Taken(id, placed) if placed.is_kept() => {
-                self.batch.acks.push((sender, n));
-                self.batch.foreign = true;
-                // This node's own hand, and not from its disk.
-                self.outrun(id.feed);
-                if placed.evicted().is_some() {
-                    self.changes.count(now, from, id.feed);
-                }
-            }
-            Intake::Known(position) if position > self.synced => {
-                self.batch.acks.push((sender, n));
-            }
-            Intake::Known(_) => self.end(sender, n, true),
-            Intake::Taken(..) | Intake::Not => self.end(sender, n, false),
-        }
-        Ok(())
-    }
-
-    /// Whether a peer changed lanes of a feed so often that it may not do it again: a liar may sign
-    /// a branch a moment.
-    fn is_restless(
-        &mut self,
-        now: Time,
-        from: PublicKey,
-        header: &[u8],
-    ) -> Result<bool, Broken<B::Error>> {
-        if self.changes.0.is_empty() {
-            return Ok(false);
-        }
-        let Ok(header) = Header::decode(header) else { return Ok(false) };
-        if !self.changes.is_spent(now, from, header.feed()) {
-            return Ok(false);
-        }
-        let judged = self.book.judge(&header).map_err(Broken::Rows)?;
-        Ok(judged.is_some_and(|placed| placed.evicted().is_some()))
-    }
-
-    /// Says what became of an entry that a peer sent.
-    pub(super) fn end(&mut self, (from, number): Sender, n: u64, synced: bool) {
-        self.ended((from, number), n, synced);
-        self.acknowledge(from);
-    }
-
-    /// Notes what became of an entry that a peer sent.
-    pub(super) fn ended(&mut self, (from, number): Sender, n: u64, synced: bool) {
-        let session = self.sessions.get_mut(&from).filter(|session| session.number == number);
-        if let Some(session) = session {
-            session.receiving.end(n, synced);
-        }
-    }
-
-    /// Says what became of entries, as far as that is known.
-    pub(super) fn acknowledge(&mut self, from: PublicKey) {
-        let Some(session) = self.sessions.get_mut(&from) else { return };
-        while let Some(message) = session.receiving.ack() {
-            self.outputs.push_back(Output::Send { to: from, message });
-        }
-    }
-
-    fn on_ack(
-        &mut self,
-        now: Time,
-        from: PublicKey,
-        upto: u64,
-        not: &[u64],
-    ) -> Result<(), Broken<B::Error>> {
-        let soon = now + NEWS + self.chance(NEWS);
-        let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
-        if !session.sending.acked(upto, not) {
-            return Err(Fault::Unasked.into());
-        }
-        if !not.is_empty() {
-            // The next rows tell what the peer lacks then.
-            session.due = session.due.min(soon);
-        }
-        self.pump(from).map_err(Broken::Rows)
-    }
-
-    fn on_evidence(&mut self, first: &[u8], second: &[u8]) -> Result<(), Broken<B::Error>> {
-        let read = |bytes| Header::decode(bytes).map_err(|_| Fault::Malformed);
-        let (first, second) = (read(first)?, read(second)?);
-        let is_pair = first.feed() == second.feed()
-            && first.number() == second.number()
-            && first.hash() < second.hash();
-        if !is_pair || first.space() != self.space || second.space() != self.space {
-            return Err(Fault::Malformed.into());
-        }
-        let tip = |header: &Header| Tip { number: header.number(), hash: header.hash() };
-        let Some(shown) = Evidence::of(tip(&first), tip(&second)) else { return Ok(()) };
-        let is_news = self.book.known(&first.feed()).is_some_and(|known| {
-            let evidence = known.feed().evidence();
-            evidence.is_none_or(|evidence| evidence.join(shown) != evidence)
-        });
-        if !is_news {
-            return Ok(());
-        }
-        let verify = |header: Header| header.verify().map_err(|_| Fault::Forged);
-        let (first, second) = (verify(first)?, verify(second)?);
-        if self.book.note(&first, &second).map_err(Broken::Rows)? {
-            self.forked(first.feed());
-        }
-        Ok(())
-    }
-
-    /// The own feed's last entry that is synced, or where it will begin.
-    fn own_tip(&self) -> Own {
-        let local = self.own.and_then(|own| self.book.catalog().local(&own));
-        let row = self.own.and_then(|own| self.rows.get(&own));
-        let behind = row.and_then(|row| row.tips().last().copied()).unwrap_or(Tip::ROOT);
-        Own { local, behind }
-    }
-
-    /// Ends this node's own feed, as somebody has more of it or it is forked.
-    pub(super) fn outrun(&mut self, feed: FeedId) {
-        if self.own == Some(feed) {
-            self.own = None;
-            // Of the feed that comes next there is nothing before, so everybody is sent it.
-            let own = self.own_tip();
-            self.sessions.values_mut().for_each(|session| session.sending.own = Some(own));
-            self.outputs.push_back(Output::Outrun { feed });
-        }
     }
 }

@@ -83,8 +83,11 @@ fn read(map: &Map<Vec<u8>, AnyJson>, part: &Part) -> Result<MapPage, LookupError
     Ok(page)
 }
 
+/// Where keys begin, and where they end.
+type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The keys behind one that begin so; `None` if there can't be any.
-fn keys(prefix: &str, after: Option<&str>) -> Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)> {
+fn keys(prefix: &str, after: Option<&str>) -> Option<Bounds> {
     let from = match after {
         Some(after) if after >= prefix && !after.starts_with(prefix) => return None,
         Some(after) if after >= prefix => Bound::Excluded(after.into()),

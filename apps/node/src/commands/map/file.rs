@@ -164,7 +164,7 @@ pub(super) async fn export(common: &Common, exported: &Exported) -> anyhow::Resu
 /// A file that is written.
 enum Sink {
     Jsonl(Box<dyn Write + Send>),
-    Csv(csv::Writer<Box<dyn Write + Send>>, Table),
+    Csv(Box<csv::Writer<Box<dyn Write + Send>>>, Table),
 }
 
 impl Sink {
@@ -174,7 +174,7 @@ impl Sink {
         }
         let mut out = csv::Writer::from_writer(out);
         out.write_record(["key", "value"]).map_err(plain)?;
-        Ok(Self::Csv(out, table))
+        Ok(Self::Csv(Box::new(out), table))
     }
 
     fn write(&mut self, entry: &MapEntry) -> anyhow::Result<()> {
