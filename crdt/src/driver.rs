@@ -260,7 +260,6 @@ impl Driver {
             let has_room = self.gathered.bytes < MAX_GATHERED;
             let may_ask = is_open && has_room && self.waiting < MAX_WAITING;
             tokio::select! {
-                biased;
                 done = committed(&mut self.committing), if self.committing.is_some() => {
                     self.on_committed(done);
                 }
@@ -297,7 +296,9 @@ impl Driver {
     }
 
     fn is_busy(&self) -> bool {
-        self.committing.is_some() || self.rooms.values().any(|room| !room.edits.is_empty())
+        let is_gathered = !self.gathered.generations.is_empty();
+        let is_asked = self.rooms.values().any(|room| !room.edits.is_empty());
+        self.committing.is_some() || is_gathered || is_asked
     }
 
     fn on_request(&mut self, request: Request) {
