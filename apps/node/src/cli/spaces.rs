@@ -60,6 +60,7 @@ pub(crate) enum Map {
         #[command(flatten)]
         place: Place,
         /// The key
+        #[arg(id = "map-key", value_name = "KEY")]
         key: String,
         /// All values that nodes put without knowing of each other, one a line, the latest last
         #[arg(long)]
@@ -70,6 +71,7 @@ pub(crate) enum Map {
         #[command(flatten)]
         place: Place,
         /// The key
+        #[arg(id = "map-key", value_name = "KEY")]
         key: String,
         /// The value as JSON; `-` reads it from the input
         value: String,

@@ -91,7 +91,7 @@ pub enum Output {
         generation: u64,
         /// Rows that are put, and those that are deleted.
         changes: Changes,
-        /// The last of the replica's own entries among them: what is written down at an orderly end.
+        /// The last of the own entries among them: what is written down at an orderly end.
         own: Option<EntryId>,
     },
     /// Send a message.
