@@ -9,8 +9,9 @@
 //!
 //! A [`Change`] is a batch of operations by one actor: a *change chunk* of Automerge's binary
 //! format (<https://automerge.org/automerge-binary-format-spec>) as release 0.12 writes it.
-//! Automerge's own reader takes more than its writer writes. That is not safe to share: its file of
-//! a document holds no changes but a table of operations, from which it encodes every change again when it
+//! Automerge's own reader takes more than its writer writes. That is not safe to share: its file
+//! of a document holds no changes but a table of operations, from which it encodes every change
+//! again when it
 //! loads the file, and it refuses the file if a hash differs. One change with an integer in a
 //! longer form than needed, once applied, makes a document that can never be loaded again. So
 //! changes are read strictly, and the invariant is
