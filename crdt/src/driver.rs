@@ -415,6 +415,11 @@ impl Driver {
                     incarnation = feed.incarnation,
                     "others have more of this node's feed than its disk: a new one begins"
                 ),
+                Output::Unreadable { error } => tracing::error!(
+                    %space,
+                    error,
+                    "a space can't be read: nothing of it is written until a restart"
+                ),
                 Output::Close { peer, fault } => self.close(space, &peer, fault),
             }
         }
@@ -523,15 +528,21 @@ impl Driver {
         let now = self.now();
         self.linger = now + (now.since(self.since) / 4).min(LINGER);
         self.answered = 0;
-        if let Err(error) = &done {
+        if let Err(error) = done {
             tracing::error!(%error, "spaces can't be written: nothing is until a restart");
+            return self.fail();
         }
         for (space, generation) in changes.generations {
-            let input = match done {
-                Ok(()) => Input::Persisted { generation },
-                Err(_) => Input::Failed,
-            };
-            self.feed(space, input);
+            self.feed(space, Input::Persisted { generation });
+        }
+    }
+
+    /// What was gathered builds on what wasn't written, and a disk that was full may have room
+    /// again: it must not be written either.
+    fn fail(&mut self) {
+        self.gathered = Changes::default();
+        for space in self.rooms.keys().copied().collect::<Vec<_>>() {
+            self.feed(space, Input::Failed);
         }
     }
 }
@@ -578,3 +589,6 @@ fn read_listed(value: &[u8]) -> Option<(u32, Genesis)> {
     (reader.u8().ok()? == 1).then_some(())?;
     Some((reader.u32().ok()?, Genesis::decode(reader.rest()).ok()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,8 @@ use crate::{
 
 /// Requests that wait for the driver.
 const QUEUE: usize = 1024;
-/// Frames of links that wait for the driver.
-const EVENTS: usize = 256;
+/// Frames of links that wait for the driver, of up to a MiB each.
+const EVENTS: usize = 32;
 
 /// The spaces that a node has, each of which is replicated among all members of the mesh that have
 /// it.

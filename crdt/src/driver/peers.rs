@@ -1,6 +1,6 @@
 //! The peers that are linked, and what is said to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aether_core::PublicKey;
 use aether_mesh::PeerId;
@@ -15,8 +15,8 @@ use crate::proto::{
     replica::{Fault, Input},
 };
 
-/// Offers of a peer that are remembered.
-const MAX_OFFERS: usize = 65_536;
+/// Offers of a peer that are remembered, of spaces that this node may yet open.
+const MAX_OFFERS: usize = 4096;
 
 /// A peer that is linked.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Link {
     expected: BTreeMap<Tag, SpaceId>,
     spaces: BTreeMap<Front, SpaceId>,
     /// What it said of spaces that aren't here.
-    offers: Vec<Tag>,
+    offers: BTreeSet<Tag>,
 }
 
 impl Driver {
@@ -57,7 +57,7 @@ impl Driver {
             frames,
             expected: BTreeMap::new(),
             spaces: BTreeMap::new(),
-            offers: Vec::new(),
+            offers: BTreeSet::new(),
         };
         self.links.insert(peer, link);
         for space in self.rooms.keys().copied().collect::<Vec<_>>() {
@@ -75,8 +75,7 @@ impl Driver {
         if link.frames.try_send(Frame::Offer(ours)).is_err() {
             return self.drop_link(peer);
         }
-        if link.offers.contains(&theirs) {
-            link.offers.retain(|offer| *offer != theirs);
+        if link.offers.remove(&theirs) {
             self.join(peer, theirs);
         }
     }
@@ -87,8 +86,8 @@ impl Driver {
         match frame {
             Frame::Offer(tag) if link.expected.contains_key(&tag) => self.join(&peer, tag),
             Frame::Offer(tag) => {
-                if link.offers.len() < MAX_OFFERS && !link.offers.contains(&tag) {
-                    link.offers.push(tag);
+                if link.offers.len() < MAX_OFFERS {
+                    link.offers.insert(tag);
                 }
             }
             Frame::End(front) => {

@@ -419,7 +419,8 @@ impl<B: Base> Protocol for Replica<B> {
             _ if self.failed => token.into_iter().for_each(|token| self.refuse_failed(token)),
             _ => match self.input(now, input) {
                 Ok(()) => self.seal(),
-                Err(_) => {
+                Err(error) => {
+                    self.outputs.push_back(Output::Unreadable { error: error.to_string() });
                     self.fail();
                     token.into_iter().for_each(|token| self.refuse_failed(token));
                 }

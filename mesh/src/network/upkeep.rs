@@ -19,6 +19,8 @@ impl Network {
                 self.dialer.failed(self.clock.now(), *peer);
             }
         }
+        let dialer = &self.dialer;
+        self.swarm.behaviour_mut().streams.dial_found(|peer| dialer.addresses(peer));
     }
 
     pub(super) fn on_tick(&mut self) {
@@ -31,7 +33,7 @@ impl Network {
         self.next_tick = now + TICK;
         self.settle_connections(now);
         self.trim();
-        self.swarm.behaviour_mut().streams.forget_gone();
+        self.swarm.behaviour_mut().streams.on_tick();
         self.listen_through_relays();
         if now >= self.next_ask {
             // Alone, a node asks more often.

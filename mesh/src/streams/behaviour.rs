@@ -26,6 +26,9 @@ use super::{
 /// Streams that wait for a connection, all peers together.
 const MAX_WAITING: usize = 1024;
 
+/// For so many ticks an address is waited for of a peer of which none is known.
+const PATIENCE: u32 = 4;
+
 /// What the network driver counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -47,6 +50,9 @@ pub(crate) struct Behaviour {
     peers: BTreeMap<PeerId, Peer>,
     /// What is to be opened once a connection is there.
     waiting: BTreeMap<PeerId, Vec<Opening>>,
+    /// Those of which no address is known, and for how many ticks. That a peer serves something may
+    /// be heard a little before where it is.
+    unknown: BTreeMap<PeerId, u32>,
     actions: VecDeque<Action>,
     waker: Option<Waker>,
 }
@@ -83,6 +89,7 @@ impl Behaviour {
             offer: watch::Sender::new(Vec::new().into()),
             peers: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            unknown: BTreeMap::new(),
             actions: VecDeque::new(),
             waker: None,
         }
@@ -109,7 +116,7 @@ impl Behaviour {
     }
 
     /// No longer offers what nobody takes any more.
-    pub(crate) fn forget_gone(&mut self) {
+    fn forget_gone(&mut self) {
         let before = self.takers.len();
         self.takers.retain(|_, taker| !taker.queue.is_closed());
         if self.takers.len() < before {
@@ -117,7 +124,8 @@ impl Behaviour {
         }
     }
 
-    /// Opens a stream, dialing the peer if it isn't connected.
+    /// Opens a stream, dialing the peer if it isn't connected. If nobody knows an address of it, one
+    /// is waited for, for a second or two.
     pub(crate) fn open(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, opening: Opening) {
         if let Some(connection) = self.best_connection(&peer) {
             let handler = NotifyHandler::One(connection);
@@ -130,9 +138,37 @@ impl Behaviour {
             return;
         }
         self.waiting.entry(peer).or_default().push(opening);
+        self.dial(peer, addresses);
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let opts = DialOpts::peer_id(peer).addresses(addresses);
         let opts = opts.extend_addresses_through_behaviour().build();
         self.act(ToSwarm::Dial { opts });
+    }
+
+    /// Dials those again of which an address has become known.
+    pub(crate) fn dial_found<'a>(&mut self, addresses: impl Fn(&PeerId) -> &'a [Multiaddr]) {
+        for peer in self.unknown.keys().copied().collect::<Vec<_>>() {
+            let found = addresses(&peer);
+            if !found.is_empty() {
+                self.unknown.remove(&peer);
+                self.dial(peer, found.to_vec());
+            }
+        }
+    }
+
+    /// To be called on every tick of the network: gives up on peers of which no address was found.
+    pub(crate) fn on_tick(&mut self) {
+        self.forget_gone();
+        let waiting = &mut self.waiting;
+        self.unknown.retain(|peer, ticks| {
+            *ticks += 1;
+            if *ticks > PATIENCE {
+                refuse(waiting.remove(peer), "no address of it is known");
+            }
+            *ticks <= PATIENCE
+        });
     }
 
     /// Whether no stream is open on a connection.
@@ -185,6 +221,7 @@ impl Behaviour {
     }
 
     fn open_waiting(&mut self, peer: PeerId) {
+        self.unknown.remove(&peer);
         for opening in self.waiting.remove(&peer).into_iter().flatten() {
             self.open(peer, Vec::new(), opening);
         }
@@ -195,9 +232,18 @@ impl Behaviour {
         if matches!(error, DialError::DialPeerConditionFalse(_)) {
             return;
         }
-        for opening in self.waiting.remove(&peer).into_iter().flatten() {
-            let _ = opening.reply.send(Err(Refusal::Unreachable(error.to_string())));
+        if matches!(error, DialError::NoAddresses) && self.waiting.contains_key(&peer) {
+            self.unknown.entry(peer).or_default();
+            return;
         }
+        refuse(self.waiting.remove(&peer), &error.to_string());
+    }
+}
+
+/// Tells all who wait for a peer why they get no stream.
+fn refuse(waiting: Option<Vec<Opening>>, reason: &str) {
+    for opening in waiting.into_iter().flatten() {
+        let _ = opening.reply.send(Err(Refusal::Unreachable(reason.to_owned())));
     }
 }
 

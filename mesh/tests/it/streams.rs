@@ -1,5 +1,7 @@
 //! Streams by name.
 
+use std::time::Duration;
+
 use aether_mesh::{AcceptError, Incoming, MAX_STREAM_NAME, Node, OpenError, PeerId, Stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -91,6 +93,24 @@ async fn a_writer_waits_for_a_reader_that_does_not_read() {
     within("all of it", taken.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(rest.len() + 1, size);
     within("the writer", writing).await.unwrap();
+    shutdown(vec![first, second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_waits_for_the_address_of_a_peer_that_is_only_known_by_name() {
+    let first = builder("by name").spawn().await.unwrap();
+    let second = builder("by name").spawn().await.unwrap();
+    let mut incoming = first.accept_streams("talk").await.unwrap();
+    let opening = second.open_stream(first.id(), "talk");
+    let telling = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for address in first.addresses().await.unwrap() {
+            second.dial(address).await.unwrap();
+        }
+    };
+    let (opened, ()) = within("a stream", async { tokio::join!(opening, telling) }).await;
+    assert_eq!(opened.unwrap().peer(), first.id());
+    assert_eq!(within("its end", incoming.next()).await.unwrap().peer(), second.id());
     shutdown(vec![first, second]).await;
 }
 

@@ -113,6 +113,10 @@ async fn run(args: Args) -> Result<ExitCode> {
         let (nodes, names) = (args.nodes, names.join(","));
         let again = format!("testnet/run.sh --nodes {nodes} --seed {seed} --stages {names}");
         println!("\nFAILED; to try again: {again}");
+        // Said once more where a log that was cut ends.
+        for row in lab.report.failed() {
+            println!("  {}: {}", row.stage, row.to_string().trim());
+        }
     }
     if args.keep {
         keep(&lab).await?;

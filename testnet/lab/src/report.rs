@@ -63,9 +63,14 @@ impl Report {
         &self.rows
     }
 
+    /// The rows that aren't as they must be.
+    pub fn failed(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !row.ok)
+    }
+
     /// Whether all is as it must be, and anything was tried at all.
     pub fn is_ok(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.ok)
+        !self.rows.is_empty() && self.failed().next().is_none()
     }
 
     /// Whether all rows of a stage are as they must be.
@@ -119,6 +124,8 @@ mod tests {
         assert!(report.is_ok());
         report.none("publish", "duplicates", 2);
         assert!(!report.is_ok() && report.is_stage_ok("form") && !report.is_stage_ok("publish"));
+        let failed: Vec<_> = report.failed().map(|row| row.metric.as_str()).collect();
+        assert_eq!(failed, ["duplicates"]);
     }
 
     #[test]

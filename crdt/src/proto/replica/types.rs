@@ -139,6 +139,11 @@ pub enum Output {
         /// The feed that has ended.
         feed: FeedId,
     },
+    /// The base couldn't be read, which ends all as [`Input::Failed`] does.
+    Unreadable {
+        /// What the base said.
+        error: String,
+    },
     /// A session has ended: close the stream.
     Close {
         /// Whose.
@@ -169,8 +174,10 @@ pub enum WriteError {
     /// Too many writes aren't synced.
     #[error("too many writes are not synced yet; wait for some of them")]
     Busy,
-    /// The disk failed.
-    #[error("an earlier write failed, and nothing is written until a restart")]
+    /// The disk failed, now or before: a write, or a read of what is stored.
+    #[error(
+        "the disk failed, which the node's log tells more of; nothing is written until a restart"
+    )]
     Failed,
     /// No feed is left.
     #[error("the space has as many feeds as are taken")]

@@ -212,6 +212,7 @@ fn a_disk_that_can_t_be_read_has_failed_and_the_user_is_told() {
     replica.base_mut().1 = Some(3);
     replica.handle(NOW, Input::Write { token: 4, draft: Draft::new(), cites: Vec::new() });
     assert!(replica.has_failed());
+    assert_eq!(replica.poll_output(), Some(Output::Unreadable { error: "torn".to_owned() }));
     let refused = Output::Refused { token: 4, why: WriteError::Failed };
     assert_eq!(replica.poll_output(), Some(refused));
     assert_eq!(replica.poll_output(), None);
