@@ -1,6 +1,7 @@
-//! Collections in hand: maps, sets, counters and registers of a space, typed.
+//! Collections in hand: documents of a space, and its maps, sets, counters and registers, typed.
 
 mod counter;
+mod document;
 mod key;
 mod map;
 mod register;
@@ -10,8 +11,10 @@ mod watch;
 use aether_store::ReadError;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use self::document::Desks;
 pub use self::{
     counter::Counter,
+    document::{ChangeError, Document, DocumentError, Missed, PatchEvent, Patches, Revision},
     key::Key,
     map::{Map, MapBatch},
     register::Register,

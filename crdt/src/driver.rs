@@ -4,6 +4,7 @@
 //! being synced, what comes next is gathered for the one after: so any number of writers share one
 //! sync, and a slow disk holds back users and peers alike.
 
+mod documents;
 mod ends;
 mod link;
 mod links;
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aether_core::{Domain, Protocol as _, SecretKey, Time, wire::Reader, wire::Writer};
+use aether_core::{Domain, Protocol as _, SecretKey, Time, wire};
 use aether_mesh::PeerId;
 use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -28,8 +29,10 @@ pub(crate) use self::{
     shelf::{Names, Shelf},
 };
 use crate::{
+    collections::Desks,
     proto::{
-        id::{EntryId, Position, SpaceId},
+        entry::Collection,
+        id::{EntryId, FeedId, Position, SpaceId},
         map::Edit,
         replica::{Config, Input, Output, Replica, WriteError},
         space::Genesis,
@@ -67,10 +70,39 @@ pub(crate) enum Request {
         edits: Vec<Edit>,
         reply: oneshot::Sender<Result<Written, WriteFailed>>,
     },
+    /// Asks under which feed changes of documents are written.
+    Writer {
+        space: SpaceId,
+        reply: oneshot::Sender<Option<Writer>>,
+    },
+    /// Writes changes of a document as the next entry of a feed, if that still is the own one.
+    Append {
+        space: SpaceId,
+        document: Collection,
+        feed: FeedId,
+        ops: Vec<Vec<u8>>,
+        reply: Reply,
+    },
+    /// Keeps a document's file, if the writer is who he was when it was made.
+    Keep {
+        space: SpaceId,
+        document: Collection,
+        file: Vec<u8>,
+        writer: Writer,
+    },
     Status {
         space: SpaceId,
         reply: oneshot::Sender<Option<Status>>,
     },
+}
+
+/// Who writes changes of documents, and since when the same entries count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Writer {
+    /// The feed that own entries continue.
+    pub(crate) feed: FeedId,
+    /// How often collections were made anew.
+    pub(crate) rebuilt: u64,
 }
 
 /// What a handle of a space needs to read.
@@ -80,6 +112,7 @@ pub(crate) struct Opened {
     pub(crate) shelf: Shelf,
     pub(crate) names: Names,
     pub(crate) told: broadcast::Sender<Told>,
+    pub(crate) desks: Desks,
 }
 
 /// What a write came to: the entry, or the last of several; none, if nothing had to be written.
@@ -95,6 +128,10 @@ pub enum WriteFailed {
     /// The space refuses it.
     #[error(transparent)]
     Refused(#[from] WriteError),
+    /// This node's disk turned out to be an old copy, and what it writes is another feed from now
+    /// on: the change builds on what others don't have.
+    #[error("others have more of what this node wrote than its disk; try again")]
+    Outrun,
 }
 
 /// What readers of a space are told.
@@ -120,6 +157,8 @@ struct Room {
     waiting: BTreeMap<u64, Vec<(Vec<Edit>, Reply)>>,
     tokens: u64,
     wake: Option<Time>,
+    /// How often collections were made anew.
+    rebuilt: u64,
 }
 
 /// What is on its way to the disk, or gathered for the next commit.
@@ -127,7 +166,7 @@ struct Room {
 struct Changes {
     batch: Batch,
     bytes: usize,
-    /// The last generation of each space.
+    /// The last generation of each space; of some there may be files alone.
     generations: BTreeMap<SpaceId, u64>,
     tips: BTreeMap<SpaceId, EntryId>,
 }
@@ -296,7 +335,7 @@ impl Driver {
     }
 
     fn is_busy(&self) -> bool {
-        let is_gathered = !self.gathered.generations.is_empty();
+        let is_gathered = !self.gathered.batch.is_empty();
         let is_asked = self.rooms.values().any(|room| !room.edits.is_empty());
         self.committing.is_some() || is_gathered || is_asked
     }
@@ -316,6 +355,16 @@ impl Driver {
                 }
                 None => drop(reply.send(Err(WriteFailed::Closed))),
             },
+            Request::Writer { space, reply } => {
+                let now = self.now();
+                let _ = reply.send(self.rooms.get_mut(&space).map(|room| room.writer(now)));
+            }
+            Request::Append { space, document, feed, ops, reply } => {
+                self.append(space, document, feed, ops, reply);
+            }
+            Request::Keep { space, document, file, writer } => {
+                self.keep(space, &document, &file, writer);
+            }
             Request::Status { space, reply } => {
                 let status = self.rooms.get(&space).map(|room| Status::of(&room.replica));
                 let _ = reply.send(status);
@@ -356,7 +405,7 @@ impl Driver {
         let names = Names::default();
         names.extend(replica.book().catalog().feeds().iter().map(|known| known.id()));
         let (told, _) = broadcast::channel(MAX_TOLD);
-        let opened = Opened { genesis, shelf, names, told };
+        let opened = Opened { genesis, shelf, names, told, desks: Desks::default() };
         let room = Room {
             replica,
             opened: opened.clone(),
@@ -364,6 +413,7 @@ impl Driver {
             waiting: BTreeMap::new(),
             tokens: 0,
             wake: None,
+            rebuilt: 0,
         };
         self.rooms.insert(space, room);
         self.drain(space);
@@ -403,7 +453,12 @@ impl Driver {
                     self.send(space, &to, message.encode());
                 }
                 Output::Held { position, .. } => held = Some(position),
-                Output::Rebuilt => self.tell(space, Told::Rebuilt),
+                Output::Rebuilt => {
+                    if let Some(room) = self.rooms.get_mut(&space) {
+                        room.rebuilt += 1;
+                    }
+                    self.tell(space, Told::Rebuilt);
+                }
                 Output::Written { token, id } => self.answer(space, token, &Ok(id)),
                 Output::Refused { token, why } => self.refused(space, token, why),
                 Output::Forked { feed, evidence } => {
@@ -467,7 +522,7 @@ impl Driver {
         for space in waiting.map(|(space, _)| *space).collect::<Vec<_>>() {
             self.draft(space);
         }
-        if self.gathered.generations.is_empty() {
+        if self.gathered.batch.is_empty() {
             return;
         }
         let mut changes = std::mem::take(&mut self.gathered);
@@ -579,13 +634,13 @@ pub(crate) fn owner_key(node: &SecretKey, salt: &[u8; 16]) -> SecretKey {
 }
 
 fn write_listed(number: u32, genesis: &Genesis) -> Vec<u8> {
-    let mut writer = Writer::default();
+    let mut writer = wire::Writer::default();
     writer.u8(1).u32(number).slice(&genesis.encode());
     writer.finish()
 }
 
 fn read_listed(value: &[u8]) -> Option<(u32, Genesis)> {
-    let mut reader = Reader::new(value);
+    let mut reader = wire::Reader::new(value);
     (reader.u8().ok()? == 1).then_some(())?;
     Some((reader.u32().ok()?, Genesis::decode(reader.rest()).ok()?))
 }

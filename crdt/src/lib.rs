@@ -1,6 +1,6 @@
 //! State on which all replicas converge, though they work offline and some of their writers lie.
 //!
-//! A [`Space`] holds maps, sets, counters and registers. Every node that has the space has all of
+//! A [`Space`] holds documents, maps, sets, counters and registers. Every node that has the space has all of
 //! it, writes to it without asking anybody, and hears what others write as soon as it meets one
 //! that has it.
 //!
@@ -28,13 +28,14 @@
 //!
 //! - [`Spaces`], [`Space`] and [`Ticket`]: found one, or join one.
 //! - [`Map`], [`Set`], [`Counter`], [`Register`]: read and write. [`Watch`]: hear of changes.
+//! - [`Document`]: edit together. [`Edit`](proto::document::edit::Edit) and
+//!   [`View`](proto::document::view::View) write and read one; [`Patches`] say what changes.
 //! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone
 //!   is the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3
 //!   and signed with Ed25519. State is a pure function of a set of feed entries.
 //!
-//! What spaces don't have yet: writers by grant, documents, and the compaction of what was
-//! overwritten. ([`proto::access`] decides who may write, and [`proto::document`] holds documents
-//! in memory; no space uses them.) A space is open to everyone who has its ticket, and who has it
+//! What spaces don't have yet: writers by grant, and the compaction of what was overwritten.
+//! ([`proto::access`] decides who may write; no space uses it.) A space is open to everyone who has its ticket, and who has it
 //! can fill the disks of all others: give it to those you trust with that.
 
 pub mod proto;
@@ -53,7 +54,8 @@ mod ticket;
 #[cfg(feature = "net")]
 pub use self::{
     collections::{
-        Changed, Counter, Key, LookupError, Map, MapBatch, Register, Set, Watch, WriteError,
+        ChangeError, Changed, Counter, Document, DocumentError, Key, LookupError, Map, MapBatch,
+        Missed, PatchEvent, Patches, Register, Revision, Set, Watch, WriteError,
     },
     driver::{StartError, WriteFailed},
     space::Space,

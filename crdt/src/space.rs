@@ -6,9 +6,11 @@ use aether_store::ReadError;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::{
-    Counter, Map, Register, Set, Ticket,
+    Counter, Document, Map, Register, Set, Ticket,
+    collections::Desks,
     driver::{Names, Opened, Request, Shelf, Told, WriteFailed, Written},
     proto::{
+        document::template::Template,
         entry::{Collection, Kind},
         id::SpaceId,
         map::{self, Edit},
@@ -17,7 +19,7 @@ use crate::{
     spaces::{Inner, OpenError, Status},
 };
 
-/// A space: maps, sets, counters and registers that travel together.
+/// A space: documents, maps, sets, counters and registers that travel together.
 ///
 /// **Promise.** A write is visible and durable here once it is acknowledged, without asking
 /// anybody; reads are of this node's replica. Replicas that hold the same entries show the same,
@@ -67,10 +69,8 @@ impl Space {
     /// # Errors
     /// The node has stopped.
     pub async fn status(&self) -> Result<Status, OpenError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Status { space: self.id(), reply };
-        self.inner.requests.send(request).await.map_err(|_| OpenError::Closed)?;
-        answer.await.ok().flatten().ok_or(OpenError::Closed)
+        let status = self.ask(|space, reply| Request::Status { space, reply }).await;
+        status.flatten().ok_or(OpenError::Closed)
     }
 
     /// A hash of what all collections show, equal on two nodes that hold the same. Reads
@@ -102,6 +102,17 @@ impl Space {
         Register::new(self.clone(), Collection::new(Kind::Register, name))
     }
 
+    /// The document of this name, which begins empty. Nothing is read until it is used.
+    pub fn document(&self, name: &str) -> Document {
+        self.document_from(name, &Template::empty())
+    }
+
+    /// The document of this name that begins with a template, the same for all who use it:
+    /// [`Template::text`], say.
+    pub fn document_from(&self, name: &str, template: &Template) -> Document {
+        Document::new(self.clone(), name, template.clone())
+    }
+
     pub(crate) const fn shelf(&self) -> &Shelf {
         &self.opened.shelf
     }
@@ -110,16 +121,38 @@ impl Space {
         &self.opened.names
     }
 
+    pub(crate) const fn desks(&self) -> &Desks {
+        &self.opened.desks
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
+    }
+
+    /// Asks the driver for something.
+    pub(crate) async fn ask<T>(
+        &self,
+        request: impl FnOnce(SpaceId, oneshot::Sender<T>) -> Request,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.requests.send(request(self.id(), reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Tells the driver something that needs no answer.
+    pub(crate) async fn tell(&self, request: Request) {
+        // A driver that is gone needs to know nothing.
+        let _ = self.inner.requests.send(request).await;
+    }
+
     pub(crate) fn told(&self) -> broadcast::Receiver<Told> {
         self.opened.told.subscribe()
     }
 
     /// Makes edits visible and durable, all at once.
     pub(crate) async fn edit(&self, edits: Vec<Edit>) -> Result<Written, WriteFailed> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Edit { space: self.id(), edits, reply };
-        self.inner.requests.send(request).await.map_err(|_| WriteFailed::Closed)?;
-        answer.await.map_err(|_| WriteFailed::Closed)?
+        let written = self.ask(|space, reply| Request::Edit { space, edits, reply }).await;
+        written.unwrap_or(Err(WriteFailed::Closed))
     }
 }
 

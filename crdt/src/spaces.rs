@@ -35,6 +35,8 @@ pub struct Spaces {
 pub(crate) struct Inner {
     pub(crate) node: Node,
     pub(crate) requests: mpsc::Sender<Request>,
+    /// Where documents live that are in hand.
+    pub(crate) runtime: tokio::runtime::Handle,
 }
 
 impl Spaces {
@@ -74,7 +76,8 @@ impl Spaces {
         let links = Links::new(node.clone(), events);
         #[expect(clippy::disallowed_methods, reason = "it ends with the driver, and that with us")]
         tokio::spawn(links.run(incoming, blamed));
-        Ok(Self { inner: Arc::new(Inner { node: node.clone(), requests }) })
+        let runtime = tokio::runtime::Handle::current();
+        Ok(Self { inner: Arc::new(Inner { node: node.clone(), requests, runtime }) })
     }
 
     /// Founds a space of this name that everyone may read and write who has its

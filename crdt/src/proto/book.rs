@@ -14,6 +14,7 @@
 //! with 72 bytes of memory for each entry of the feed above the one that comes.
 
 mod catalog;
+mod documents;
 mod layout;
 mod walk;
 
@@ -21,10 +22,11 @@ use std::collections::BTreeSet;
 
 pub use self::{
     catalog::{Catalog, Known},
+    documents::{Counting, changes, file, file_row},
     walk::{Stored, Walker},
 };
 use super::{
-    entry::{Authority, Checked, Collection, Entry, Header, Payload},
+    entry::{Authority, Checked, Collection, Entry, Header, Kind, Payload},
     feed::{Evidence, Feed, Kept as _, Node, Nodes, Placed, Tip},
     id::{EntryId, FeedId, Position, Tag},
     map::{self, Feeds as _},
@@ -125,8 +127,13 @@ impl<R: Rows> Book<R> {
         &self.stale
     }
 
-    /// Makes a collection anew of all entries that are kept. Costs a read of them all.
+    /// Makes a collection anew of all entries that are kept. Costs a read of them all; nothing for
+    /// a document, which whoever has it open makes anew.
     pub fn rebuild(&mut self, collection: &Collection) -> Result<(), R::Error> {
+        if collection.kind() == Kind::Document {
+            self.stale.remove(collection);
+            return self.rows.delete(&layout::stale(collection));
+        }
         map::clear(collection, &mut self.rows)?;
         let mut after = Position::ZERO;
         loop {
@@ -231,6 +238,9 @@ impl<R: Rows> Book<R> {
         if placed.is_new() {
             self.put(local, entry)?;
             self.apply(local, entry)?;
+            if placed != Placed::Appended {
+                self.recount(local)?;
+            }
         }
         if placed.is_new() || is_forked_anew {
             self.write_feed(local)?;
@@ -293,6 +303,7 @@ impl<R: Rows> Book<R> {
             self.rows.put(layout::payload(local, tip), entry.payload().as_bytes().to_vec())?;
         }
         self.rows.put(layout::order(self.last), layout::order_value(local, tip))?;
+        self.put_changes(local, entry, self.last)?;
         self.rows.put(layout::next().to_vec(), layout::header_value(self.last, &[]))
     }
 
@@ -306,6 +317,9 @@ impl<R: Rows> Book<R> {
     }
 
     fn make_stale(&mut self, collection: &Collection) -> Result<(), R::Error> {
+        if collection.kind() == Kind::Document {
+            self.rows.delete(&layout::file(collection))?;
+        }
         if self.stale.insert(*collection) {
             self.rows.put(layout::stale(collection), Vec::new())?;
         }
@@ -314,10 +328,15 @@ impl<R: Rows> Book<R> {
 
     fn drop_entry(&mut self, local: u32, tip: Tip) -> Result<(), R::Error> {
         let row = layout::header(local, tip);
-        if let Some(value) = self.rows.get(&row)? {
-            self.rows.delete(&layout::order(layout::read_header(&value).0))?;
+        let position = self.rows.get(&row)?.map(|value| layout::read_header(&value).0);
+        if let Some(position) = position {
+            self.rows.delete(&layout::order(position))?;
         }
         if let Some(entry) = self.entry(local, tip)? {
+            if let Some(position) = position {
+                self.drop_changes(&entry, position)?;
+            }
+            documents::of(&entry).try_for_each(|document| self.make_stale(document))?;
             for collection in map::Batch::whole(&entry).collections() {
                 self.make_stale(&collection)?;
             }

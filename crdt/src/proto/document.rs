@@ -2,8 +2,8 @@
 //!
 //! In reading order: what a change is, here; whether it goes with its past, [`rules`] and
 //! [`weight`]; one document in memory, [`body`]; reading and writing it, [`content`], [`view`],
-//! [`edit`], [`patch`] and [`anchor`]; taking back one's own edits, [`undo`]; and a document's
-//! life, [`state`].
+//! [`edit`], [`patch`] and [`anchor`]; taking back one's own edits, [`undo`]; a document's life,
+//! [`state`]; and what it begins with, [`template`]. Entries carry changes as [`op`] says.
 //!
 //! # Changes, as they come from a remote
 //!
@@ -27,7 +27,7 @@
 //!
 //! | rule | what must hold |
 //! |---|---|
-//! | A1 | type 1; at most 1 MiB; length and checksum right; all encodings the shortest, in order, without rest; text is UTF-8 |
+//! | A1 | type 1; at most 64 bytes less than 1 MiB; length and checksum right; all encodings the shortest, in order, without rest; text is UTF-8 |
 //! | A2 | 1 to 100,000 operations |
 //! | A3 | operations but deletes ≤ 4,096 + bytes of the chunk; predecessors ≤ 2 × operations + 4,096 |
 //! | A4 | at most 4,096 dependencies; a message of at most 1 KiB; 0 ≤ time < 2^40 |
@@ -65,11 +65,13 @@ pub mod content;
 mod differ;
 pub mod edit;
 mod index;
+pub mod op;
 mod order;
 pub mod patch;
 mod rows;
 pub mod rules;
 pub mod state;
+pub mod template;
 pub mod undo;
 pub mod view;
 pub mod weight;
@@ -82,8 +84,8 @@ pub use index::{Accepted, Index};
 pub use rows::{Action, Key, Kind, ObjectId, OpId, Row, Value};
 pub use rules::Why;
 
-/// Most bytes of a change: 1 MiB (A1).
-pub const MAX_CHUNK: usize = 1 << 20;
+/// Most bytes of a change: 1 MiB, but for what an entry adds around it (A1).
+pub const MAX_CHUNK: usize = (1 << 20) - 64;
 /// Most operations of a change (A2).
 pub const MAX_OPERATIONS: usize = 100_000;
 /// What A3 grants to operations beyond the chunk's bytes, and to predecessors beyond two for each
@@ -232,7 +234,7 @@ pub enum Rule {
 #[non_exhaustive]
 pub enum DecodeError {
     /// More than [`MAX_CHUNK`] bytes.
-    #[error("a change has at most 1 MiB")]
+    #[error("a change has at most {MAX_CHUNK} bytes")]
     TooLarge,
     /// The first four bytes aren't Automerge's.
     #[error("not a chunk of Automerge")]

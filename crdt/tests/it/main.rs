@@ -4,6 +4,8 @@
 
 mod chunks;
 mod document;
+#[cfg(feature = "net")]
+mod documents;
 mod hostile;
 mod mutants;
 mod oracle;

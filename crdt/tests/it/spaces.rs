@@ -9,7 +9,7 @@ use aether_mesh::{Node, Preset};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until something holds.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let wait = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -19,7 +19,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     assert!(came.is_ok(), "{what}: it didn't come about");
 }
 
-async fn node(mesh: &str, seed: Option<&Node>) -> Node {
+pub(crate) async fn node(mesh: &str, seed: Option<&Node>) -> Node {
     let mut builder = Node::builder(Preset::Local).mesh(mesh);
     if let Some(seed) = seed {
         builder = builder.seeds(seed.addresses().await.unwrap());
@@ -96,7 +96,7 @@ async fn a_copy_of_a_folder_begins_a_new_feed() {
 
 /// Starts a node on a folder that another may still be closing: its last handle may be that of the
 /// driver's thread.
-async fn again(mesh: &str, data: &std::path::Path) -> Node {
+pub(crate) async fn again(mesh: &str, data: &std::path::Path) -> Node {
     loop {
         match Node::builder(Preset::Local).mesh(mesh).data(data).spawn().await {
             Ok(node) => return node,

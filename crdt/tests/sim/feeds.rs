@@ -133,7 +133,8 @@ impl Subject for Guests {
             Command::Edit(edits) => return Input::Edit(edits),
         };
         let mut draft = Draft::new();
-        let op = vec![u8::try_from(at.node.0).expect("few nodes"); bytes];
+        // No version of a change, so it is kept unread.
+        let op = vec![0x80 + u8::try_from(at.node.0).expect("few nodes"); bytes];
         draft.op(Collection::new(Kind::Document, "notes"), op).expect("there is room");
         Input::Write { draft, cites: Vec::new() }
     }

@@ -9,6 +9,8 @@
 //! | 7 | local feed (4), hash (32) | header of the feed's evidence |
 //! | 8 | | the next position (8) |
 //! | 9 | collection (16 + 1) | nothing: the collection has to be rebuilt |
+//! | 10 | document (16), position (8) | local feed (4), number (8), hash (32) of an entry that changes it |
+//! | 11 | document (16) | the document's file |
 //!
 //! Integers are big endian. The bytes 1 and 2 belong to [maps](crate::proto::map).
 
@@ -30,6 +32,8 @@ const FEEDS: u8 = 6;
 const WITNESSES: u8 = 7;
 const NEXT: u8 = 8;
 const STALE: u8 = 9;
+const CHANGES: u8 = 10;
+const FILES: u8 = 11;
 
 /// Length of a name within a replica: local feed, number, hash.
 const NAME: usize = 4 + 8 + Hash::LEN;
@@ -157,6 +161,35 @@ pub(super) fn read_stale(row: &[u8]) -> Collection {
     let id = reader.array().expect("what was put is read back");
     let kind = reader.u8().ok().and_then(Kind::from_byte).expect("what was put is read back");
     Collection::from_parts(id, kind)
+}
+
+/// The row that says that the entry at a position changes a document.
+pub(super) fn change(document: &Collection, at: Position) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(1 + 16 + 8);
+    writer.u8(CHANGES).array(document.id()).u64(at.as_number());
+    writer.finish()
+}
+
+/// Where the rows of [`change`] begin from a position on, and where they end.
+pub(super) fn changes(document: &Collection, from: Position) -> (Vec<u8>, Vec<u8>) {
+    (
+        change(document, from),
+        [&change(document, Position::from_number(u64::MAX))[..], &[0]].concat(),
+    )
+}
+
+/// The position and the entry of a row of [`change`].
+pub(super) fn read_change(row: &[u8], value: &[u8]) -> (Position, u32, Tip) {
+    let mut key = Reader::new(row.get(17..).unwrap_or_default());
+    let mut value = Reader::new(value);
+    let position = key.u64().expect("what was put is read back");
+    let (local, tip) = read_name(&mut value).expect("what was put is read back");
+    (Position::from_number(position), local, tip)
+}
+
+/// The row of a document's file.
+pub(super) fn file(document: &Collection) -> Vec<u8> {
+    [&[FILES][..], document.id()].concat()
 }
 
 const OPEN: u8 = 0;

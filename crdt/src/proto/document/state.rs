@@ -98,6 +98,13 @@ impl Document {
         }
     }
 
+    /// Begins it, if it sleeps, as a new and empty one.
+    pub fn begin(&mut self) {
+        if self.body.is_none() {
+            self.body = Some(Body::new(self.config.settings));
+        }
+    }
+
     /// Opens the file that [`sleep`](Self::sleep) returned. Changes that aren't in it have to be
     /// [received](Self::receive) again, and those of our own before the first edit: else that would
     /// take the place of one of them, and be lost. Costs as [`Body::load`].

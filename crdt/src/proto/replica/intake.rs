@@ -7,6 +7,7 @@ use super::{
     types::{Fault, Intake},
 };
 use crate::proto::{
+    document,
     entry::{Authority, Entry, Header, Payload},
     feed::Placed,
     frontier,
@@ -59,6 +60,7 @@ impl<B: Base> Replica<B> {
         let header = header.verify().map_err(|_| Fault::Forged)?;
         let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
         let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
+        document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
         let placed = self.take(now, &entry, authority).map_err(Broken::Rows)?;
         Ok(Intake::Taken(entry.header().id(), placed))
     }

@@ -15,6 +15,12 @@ use crate::proto::{
 };
 
 impl<B: Base> Replica<B> {
+    /// The feed that the next own entry continues, or begins. It stays that one, but for the
+    /// second case of rule 2.
+    pub fn own_feed(&mut self, now: Time) -> FeedId {
+        self.own.unwrap_or_else(|| self.begin(now))
+    }
+
     pub(super) fn write(
         &mut self,
         now: Time,
@@ -50,7 +56,7 @@ impl<B: Base> Replica<B> {
         }
         let mut last = None;
         while !edits.is_empty() {
-            let own = self.own.unwrap_or_else(|| self.begin(now));
+            let own = self.own_feed(now);
             let drafted = map::draft(edits, &own, self.book.rows(), self.book.catalog());
             let drafted = match drafted {
                 Ok(drafted) => drafted,
@@ -107,7 +113,7 @@ impl<B: Base> Replica<B> {
         mut draft: Draft,
         cites: &[FeedId],
     ) -> Result<Result<EntryId, WriteError>, B::Error> {
-        let own = self.own.unwrap_or_else(|| self.begin(now));
+        let own = self.own_feed(now);
         if self.book.known(&own).is_none() && self.is_full() {
             return Ok(Err(WriteError::Feeds));
         }

@@ -35,6 +35,27 @@ impl Document {
         }
     }
 
+    /// Other changes count than before: what doesn't is [set aside](Self::set_aside), and what is
+    /// void or waits is forgotten. All that counts is to be [received](Self::receive) again.
+    pub fn recount(
+        &mut self,
+        counts: impl Fn(&ChangeHash, &ActorId) -> bool,
+        fresh: ActorId,
+    ) -> bool {
+        self.settle();
+        for hash in self.held.keys().copied().collect::<Vec<_>>() {
+            self.forget_held(&hash);
+        }
+        self.void.clear();
+        let Some(body) = self.body.as_mut() else { return false };
+        let Ok(changes) = body.changes() else {
+            self.broken();
+            return false;
+        };
+        let gone = changes.iter().filter(|(actor, change)| !counts(&change.hash, actor));
+        self.set_aside(&gone.map(|(_, change)| change.hash).collect(), fresh)
+    }
+
     fn rebuild(
         &mut self,
         gone: &BTreeSet<ChangeHash>,

@@ -45,7 +45,7 @@ fn who_sends_more_than_the_window_breaks_the_protocol() {
     node.meet(NOW, 1);
     let large = |author| {
         let mut draft = Draft::new();
-        let op = vec![author; MAX_UNACKED_BYTES / 2];
+        let op = vec![9; MAX_UNACKED_BYTES / 2];
         draft.op(Collection::new(Kind::Document, "notes"), op).unwrap();
         sign(author, None, draft, WALL)
     };

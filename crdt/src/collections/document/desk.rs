@@ -1,0 +1,445 @@
+//! Desks: each has one document, and does one thing after the other with it.
+//!
+//! A desk opens its document when it is first asked for something, and lets go of it when nobody
+//! listens and nothing was asked for a minute, or when the last handle is gone. There is one desk
+//! for each document of a program, since two would write under one actor; a new one begins when the
+//! one before has ended.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use aether_core::Time;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use super::{
+    ChangeError, DocumentError, PatchEvent,
+    live::{Live, Place},
+};
+use crate::{
+    Space,
+    driver::{Request, Told, WriteFailed, Written},
+    proto::{
+        document::{
+            MAX_CHUNK,
+            state::{Origin, Output},
+            template::Template,
+        },
+        entry::Collection,
+        time::Wall,
+    },
+};
+
+/// Commands that wait for a desk.
+const QUEUE: usize = 256;
+/// Events that a reader of patches may be behind.
+const EVENTS: usize = 1024;
+/// How long a document stays open that nobody uses.
+const IDLE: Duration = Duration::from_secs(60);
+/// Changes that are written as one entry, and their bytes.
+const MAX_OPS: usize = 4096;
+const MAX_BYTES: usize = MAX_CHUNK / 2;
+
+/// What is done with a document that is open, or why it isn't.
+pub(super) type Run = Box<dyn FnOnce(Result<&mut Live, DocumentError>) + Send>;
+
+/// What handles ask of a desk.
+pub(super) enum Command {
+    Run(Run),
+    /// Say when all that was edited until now is durable.
+    Durable(Waiter),
+}
+
+type Waiter = oneshot::Sender<Result<(), ChangeError>>;
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Run(_) => "Run",
+            Self::Durable(_) => "Durable",
+        })
+    }
+}
+
+/// How a desk is talked to.
+type Talk = (mpsc::Sender<Command>, broadcast::Sender<PatchEvent>);
+
+#[derive(Debug)]
+struct Seat {
+    commands: mpsc::WeakSender<Command>,
+    patches: broadcast::Sender<PatchEvent>,
+    ended: Option<JoinHandle<()>>,
+}
+
+/// The desks of a space, by document.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Desks(Arc<Mutex<BTreeMap<Collection, Seat>>>);
+
+impl Desks {
+    /// The desk of a document; a new one, if there is none.
+    pub(super) fn sit(&self, space: &Space, collection: Collection, template: Template) -> Talk {
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seat = seats.remove(&collection);
+        if let Some(seat) = seat {
+            if let Some(commands) = seat.commands.upgrade() {
+                let talk = (commands, seat.patches.clone());
+                seats.insert(collection, seat);
+                return talk;
+            }
+            return Self::begin(&mut seats, space, collection, template, seat.ended);
+        }
+        Self::begin(&mut seats, space, collection, template, None)
+    }
+
+    fn begin(
+        seats: &mut BTreeMap<Collection, Seat>,
+        space: &Space,
+        collection: Collection,
+        template: Template,
+        before: Option<JoinHandle<()>>,
+    ) -> Talk {
+        // Seats of desks that have ended are of no use but to who comes next.
+        seats.retain(|_, seat| seat.ended.as_ref().is_some_and(|ended| !ended.is_finished()));
+        let (commands, asked) = mpsc::channel(QUEUE);
+        let (patches, _) = broadcast::channel(EVENTS);
+        let desk = Desk::new(space.clone(), collection, template, patches.clone());
+        // It ends when the last handle is gone, and the next desk of the document waits for that.
+        let ended = space.runtime().spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            desk.run(asked).await;
+        });
+        let weak = commands.downgrade();
+        let seat = Seat { commands: weak, patches: patches.clone(), ended: Some(ended) };
+        seats.insert(collection, seat);
+        (commands, patches)
+    }
+}
+
+/// A write that is under way: how many changes, and its answer.
+type Writing = (u64, oneshot::Receiver<Result<Written, WriteFailed>>);
+
+struct Desk {
+    space: Space,
+    collection: Collection,
+    template: Template,
+    patches: broadcast::Sender<PatchEvent>,
+    told: broadcast::Receiver<Told>,
+    live: Option<Box<Live>>,
+    begun: Instant,
+    /// When it was last used.
+    used: Time,
+    /// Changes of our own that aren't written, and how many there were and are durable.
+    unwritten: VecDeque<Vec<u8>>,
+    writing: Option<Writing>,
+    appended: u64,
+    durable: u64,
+    waiters: VecDeque<(u64, Waiter)>,
+    /// How often in a row Automerge has panicked.
+    panics: u32,
+}
+
+impl Desk {
+    #[expect(clippy::disallowed_methods, reason = "a desk owns its clock")]
+    fn new(
+        space: Space,
+        collection: Collection,
+        template: Template,
+        patches: broadcast::Sender<PatchEvent>,
+    ) -> Self {
+        Self {
+            told: space.told(),
+            space,
+            collection,
+            template,
+            patches,
+            live: None,
+            begun: Instant::now(),
+            used: Time::ZERO,
+            unwritten: VecDeque::new(),
+            writing: None,
+            appended: 0,
+            durable: 0,
+            waiters: VecDeque::new(),
+            panics: 0,
+        }
+    }
+
+    fn now(&self) -> Time {
+        let since = self.begun.elapsed();
+        Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    async fn run(mut self, mut asked: mpsc::Receiver<Command>) {
+        loop {
+            let due = self.live.as_ref().and_then(|live| live.poll_timeout());
+            let idle = self.used + IDLE;
+            let wait = due.unwrap_or(idle).min(idle.max(self.now())).since(self.now());
+            let is_open = self.live.is_some();
+            tokio::select! {
+                command = asked.recv() => match command {
+                    None => break,
+                    Some(command) => self.on_command(command).await,
+                },
+                told = self.told.recv(), if is_open => match told {
+                    Ok(Told::Held(_)) => self.catch_up().await,
+                    Ok(Told::Rebuilt) => self.recount().await,
+                    // A rebuilding may be among what was missed.
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.recount().await,
+                    Err(broadcast::error::RecvError::Closed) => break,
+                },
+                written = written(&mut self.writing), if self.writing.is_some() => {
+                    self.on_written(written).await;
+                }
+                () = tokio::time::sleep(wait), if is_open => self.on_timeout().await,
+            }
+            self.settle().await;
+        }
+        self.end().await;
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        self.used = self.now();
+        match command {
+            Command::Run(run) => match self.open().await {
+                Ok(()) => self.with(move |live| run(Ok(live))).await,
+                Err(error) => run(Err(error)),
+            },
+            Command::Durable(waiter) => {
+                if self.live.is_some() {
+                    self.with(Live::flush).await;
+                    self.drain();
+                }
+                self.waiters.push_back((self.appended, waiter));
+            }
+        }
+    }
+
+    /// Opens the document, if it isn't.
+    async fn open(&mut self) -> Result<(), DocumentError> {
+        if self.live.is_some() {
+            return Ok(());
+        }
+        // What is being written would be read half.
+        while self.writing.is_some() || !self.unwritten.is_empty() {
+            self.write().await;
+            let done = written(&mut self.writing).await;
+            self.on_written(done).await;
+        }
+        if self.panics > 1 {
+            return Err(DocumentError::Broken);
+        }
+        // From here on nothing is missed.
+        self.told = self.space.told();
+        let writer = self.space.ask(|space, reply| Request::Writer { space, reply }).await;
+        let writer = writer.flatten().ok_or(DocumentError::Closed)?;
+        let (space, collection) = (self.space.clone(), self.collection);
+        let place = Place { space, collection, template: self.template.clone(), writer };
+        let (now, wall) = (self.now(), wall());
+        let open = move || Live::open(place, now, wall);
+        let opened = tokio::task::spawn_blocking(open).await;
+        let live = opened.map_err(|_| DocumentError::Broken)??;
+        self.live = Some(Box::new(live));
+        Ok(())
+    }
+
+    /// Does something with the open document, where it may take its time.
+    async fn with(&mut self, what: impl FnOnce(&mut Live) + Send + 'static) {
+        let Some(mut live) = self.live.take() else { return };
+        live.tick(self.now(), wall());
+        let run = move || {
+            // A closure of the user's that panics leaves the document as it was before it.
+            let _ = catch_unwind(AssertUnwindSafe(|| what(&mut live)));
+            live
+        };
+        // A runtime that is being shut down runs nothing any more.
+        self.live = tokio::task::spawn_blocking(run).await.ok();
+    }
+
+    async fn catch_up(&mut self) {
+        let now = self.now();
+        self.read(move |live| live.catch_up(now)).await;
+    }
+
+    async fn recount(&mut self) {
+        let writer = self.space.ask(|space, reply| Request::Writer { space, reply }).await;
+        let Some(writer) = writer.flatten() else { return };
+        self.read(move |live| live.recount(writer)).await;
+    }
+
+    /// Reads what is stored. A document that can't be read is let go of: whoever uses it next is
+    /// told.
+    async fn read(
+        &mut self,
+        what: impl FnOnce(&mut Live) -> Result<(), DocumentError> + Send + 'static,
+    ) {
+        let (reply, mut answer) = oneshot::channel();
+        self.with(move |live| drop(reply.send(what(live)))).await;
+        if let Ok(Err(error)) = answer.try_recv() {
+            tracing::error!(space = %self.space.id(), %error, "a document can't be read");
+            self.lose();
+        }
+    }
+
+    async fn on_timeout(&mut self) {
+        self.with(Live::on_timeout).await;
+        let is_idle = self.now() >= self.used + IDLE && self.patches.receiver_count() == 0;
+        if is_idle && self.is_all_durable() {
+            self.close().await;
+        } else if self.now() >= self.used + IDLE {
+            self.used = self.now();
+        }
+    }
+
+    fn is_all_durable(&self) -> bool {
+        self.durable == self.appended
+    }
+
+    /// Does what follows from what was done.
+    async fn settle(&mut self) {
+        self.drain();
+        if self.live.as_ref().is_some_and(|live| live.is_broken()) {
+            self.panics += 1;
+            self.lose();
+        }
+        self.write().await;
+        while let Some((until, _)) = self.waiters.front()
+            && *until <= self.durable
+            && let Some((_, waiter)) = self.waiters.pop_front()
+        {
+            let _ = waiter.send(Ok(()));
+        }
+    }
+
+    fn drain(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        while let Some(output) = live.poll_output() {
+            match output {
+                Output::Append(_, change) => {
+                    let op = live.op(&change.bytes);
+                    live.note(op.len());
+                    self.unwritten.push_back(op);
+                    self.appended += 1;
+                }
+                Output::Patches(origin, patches) if !patches.is_empty() => {
+                    // Without a reader nobody hears it.
+                    let _ = self.patches.send(PatchEvent { origin, patches });
+                }
+                Output::Patches(..) => {}
+                Output::Void(change, why) => {
+                    tracing::warn!(space = %self.space.id(), ?change, ?why, "a change is void");
+                }
+                Output::Lost(why) => {
+                    tracing::error!(space = %self.space.id(), ?why, "edits are taken back");
+                    for (_, waiter) in self.waiters.drain(..) {
+                        let _ = waiter.send(Err(ChangeError::Refused(why)));
+                    }
+                }
+                Output::Broken => {
+                    tracing::error!(space = %self.space.id(), "Automerge panicked on a document");
+                }
+            }
+        }
+    }
+
+    /// Writes what is to be written, as one entry, if no other is under way.
+    async fn write(&mut self) {
+        if self.writing.is_some() || self.unwritten.is_empty() {
+            return;
+        }
+        let Some(feed) = self.feed() else { return };
+        let (mut ops, mut bytes) = (Vec::new(), 0);
+        while let Some(op) = self.unwritten.front() {
+            bytes += op.len();
+            if !ops.is_empty() && (bytes > MAX_BYTES || ops.len() == MAX_OPS) {
+                break;
+            }
+            ops.extend(self.unwritten.pop_front());
+        }
+        let count = ops.len() as u64;
+        let (reply, answer) = oneshot::channel();
+        let (space, document) = (self.space.id(), self.collection);
+        self.space.tell(Request::Append { space, document, feed, ops, reply }).await;
+        self.writing = Some((count, answer));
+    }
+
+    fn feed(&self) -> Option<crate::proto::id::FeedId> {
+        self.live.as_ref().map(|live| live.writer().feed)
+    }
+
+    async fn on_written(&mut self, written: Result<Written, WriteFailed>) {
+        let Some((count, _)) = self.writing.take() else { return };
+        match written {
+            Ok(_) => {
+                self.durable += count;
+                self.panics = 0;
+            }
+            Err(why) => {
+                tracing::error!(space = %self.space.id(), %why, "edits can't be written");
+                self.unwritten.clear();
+                self.durable = self.appended;
+                for (_, waiter) in self.waiters.drain(..) {
+                    let _ = waiter.send(Err(ChangeError::Write(why.clone())));
+                }
+                self.lose();
+            }
+        }
+    }
+
+    /// Forgets the document as it is in memory: it is opened anew when it is next used.
+    fn lose(&mut self) {
+        if self.live.take().is_some() {
+            let patches = Vec::new();
+            // Readers are told by an event of nothing that they have to read it again.
+            let _ = self.patches.send(PatchEvent { origin: Origin::Rebuilt, patches });
+        }
+    }
+
+    /// Lets go of the document, all of which is durable, and has its file kept.
+    async fn close(&mut self) {
+        let Some(live) = self.live.take() else { return };
+        let writer = live.writer();
+        let closed = tokio::task::spawn_blocking(move || live.close()).await;
+        if let Ok(Some(file)) = closed {
+            let (space, document) = (self.space.id(), self.collection);
+            self.space.tell(Request::Keep { space, document, file, writer }).await;
+        }
+    }
+
+    /// Nobody has the document any more: what was edited is written, and all of it let go of.
+    async fn end(mut self) {
+        self.with(Live::flush).await;
+        self.drain();
+        while self.writing.is_some() || !self.unwritten.is_empty() {
+            self.write().await;
+            if self.writing.is_none() {
+                break;
+            }
+            let done = written(&mut self.writing).await;
+            self.on_written(done).await;
+        }
+        self.settle().await;
+        self.close().await;
+    }
+}
+
+async fn written(writing: &mut Option<Writing>) -> Result<Written, WriteFailed> {
+    match writing {
+        Some((_, answer)) => answer.await.unwrap_or(Err(WriteFailed::Closed)),
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a desk owns its clock")]
+fn wall() -> Wall {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Wall::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
