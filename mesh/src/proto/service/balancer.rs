@@ -28,7 +28,10 @@
 //!    whose probe is due next. The others fail at once.
 //! 8. **Hedging** (Dean and Barroso, "The Tail at Scale", 2013, section "Hedged requests"): an
 //!    idempotent call that asks for it gets a second attempt on another instance after a delay or
-//!    the 95th percentile of recent latencies. The first answer wins, the other is cancelled.
+//!    the 95th percentile of recent latencies. The first answer wins, the other is cancelled. An
+//!    idempotent call that is a probe gets one though it doesn't ask, after `probe_patience` or
+//!    twice that percentile, whichever is longer: nobody should wait for what is probably dead. A
+//!    probe whose hedge answers first has failed.
 //! 9. **Owner.** A call with a key goes to the instance of the highest weight by rendezvous hashing
 //!    (Thaler and Ravishankar 1998) of those that can be asked now.
 //! 10. **Every.** A call to every instance makes one attempt on each that isn't draining, whatever
@@ -172,15 +175,23 @@ impl Balancer {
     fn first(&mut self, id: CallId) {
         let Some(open) = self.calls.get(&id) else { return };
         let (call, key) = (open.call, open.key());
-        match self.instances.first(self.now, key.as_ref(), &self.config, &mut self.rng) {
-            Ok((instance, why)) => self.send(id, instance, why),
+        let found = self.instances.first(self.now, key.as_ref(), &self.config, &mut self.rng);
+        let why = match found {
+            Ok((instance, why)) => {
+                self.send(id, instance, why);
+                why
+            }
             Err(outcome) => return self.finish(id, outcome, Lesson::Abandoned),
-        }
+        };
+        let p95 = self.instances.p95(&self.config);
         let delay = match call.hedge {
             Hedge::After(delay) => Some(delay),
-            Hedge::P95 => self.instances.p95(&self.config),
+            Hedge::P95 => p95,
             Hedge::Never => None,
         };
+        // It may have to connect first, which no latency of the others tells of.
+        let patience = self.config.probe_patience.max(p95.unwrap_or_default() * 2);
+        let delay = if why == Why::Probe { delay.max(Some(patience)) } else { delay };
         if call.idempotent
             && let Some(open) = self.calls.get_mut(&id)
         {

@@ -112,6 +112,10 @@ impl Breaker {
         matches!(self.state, BreakerState::HalfOpen { probe: Some(_) })
     }
 
+    pub(super) fn is_probed_by(&self, attempt: AttemptId) -> bool {
+        self.state == BreakerState::HalfOpen { probe: Some(attempt) }
+    }
+
     /// Whether it lets a call through now.
     pub(super) fn admits(&self, now: Time) -> bool {
         match self.state {

@@ -271,6 +271,8 @@ impl Instances {
         let verdict = match lesson {
             Lesson::Answered => Verdict::Success,
             Lesson::Failed => Verdict::Failure,
+            // Its hedge gave it time enough.
+            Lesson::Beaten if instance.breaker.is_probed_by(sent.attempt) => Verdict::Failure,
             // A call that came with too little time, or was retried too late, proves nothing.
             Lesson::Cut if instance.latency.is_within(ran) => Verdict::Failure,
             _ => Verdict::Neither,

@@ -310,6 +310,9 @@ pub struct Config {
     pub budget: BudgetConfig,
     /// When instances are given up for a while.
     pub breaker: BreakerConfig,
+    /// How long an idempotent call that is a probe waits, at least, before another instance is
+    /// asked as well.
+    pub probe_patience: Duration,
     /// Latencies that must be known before [`Hedge::P95`] hedges.
     pub min_samples: usize,
     /// Latencies kept for it.
@@ -331,6 +334,7 @@ impl Default for Config {
             max_retry_after: Duration::from_secs(60),
             budget: BudgetConfig::default(),
             breaker: BreakerConfig::default(),
+            probe_patience: Duration::from_millis(500),
             min_samples: 20,
             max_samples: 256,
             max_calls: 4096,

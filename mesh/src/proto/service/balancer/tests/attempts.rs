@@ -204,6 +204,34 @@ fn only_idempotent_calls_are_hedged_and_only_elsewhere() {
 }
 
 #[test]
+fn nobody_waits_for_a_probe_of_what_is_dead() {
+    for is_dead in [true, false] {
+        let mut fixture = Fixture::new(Config::default(), 2);
+        fixture.break_all(&[1]);
+        fixture.after(ms(1000));
+        let probe = fixture.any();
+        assert_eq!(probe.instance, instance(1));
+        assert_eq!(fixture.balancer.poll_timeout(), Some(fixture.now + ms(500)));
+        if is_dead {
+            fixture.wait();
+            let hedge = fixture.sent.pop().expect("a hedge");
+            assert_eq!(hedge.instance, instance(2));
+            fixture.end(hedge, Ended::Ok);
+            assert!(fixture.is_open(1), "a probe that is beaten has failed");
+        } else {
+            fixture.end(probe, Ended::Ok);
+            assert_eq!(fixture.view(1).breaker, BreakerState::Closed);
+        }
+    }
+    // What may not be done twice waits.
+    let mut fixture = Fixture::new(Config::default(), 2);
+    fixture.break_all(&[1]);
+    fixture.after(ms(1000));
+    let probe = fixture.once();
+    assert_eq!(fixture.balancer.poll_timeout(), Some(fixture.now + probe.time_left));
+}
+
+#[test]
 fn hedges_are_paid_from_the_budget() {
     let budget = BudgetConfig { fraction: 0.0, min_per_second: 0.2, ..BudgetConfig::default() };
     let mut fixture = Fixture::new(Config { budget, ..Config::default() }, 9);
