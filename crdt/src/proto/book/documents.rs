@@ -48,24 +48,33 @@ pub fn file_row(document: &Collection) -> Vec<u8> {
     layout::file(document)
 }
 
-/// Which entries count for documents, as far as it was asked. What it says of an entry holds until
-/// its author is seen to fork anew.
+/// Which entries count for documents. What it says of an entry holds until the documents that the
+/// entry changes are made anew.
 #[derive(Clone, Debug, Default)]
 pub struct Counting {
-    forked: BTreeMap<u32, Option<Branch>>,
+    forked: BTreeMap<u32, Branch>,
+}
+
+/// Of a feed with several branches: where they begin, and what tells the one that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fork {
+    /// What stands below all branches, and counts.
+    trunk: u64,
+    head: Hash,
 }
 
 /// The branch of a forked feed that counts.
 #[derive(Clone, Debug)]
 struct Branch {
-    /// What stands below all branches, and counts.
-    trunk: u64,
+    fork: Fork,
     above: BTreeSet<Hash>,
+    /// Entries of the others.
+    beside: BTreeSet<Hash>,
 }
 
 impl Counting {
-    /// Whether an entry that is kept counts. Costs a look-up for each feed, and if that is forked
-    /// one for each entry of the branch.
+    /// Whether an entry that is kept counts. Costs a look-up, and if its feed is forked one for
+    /// each of that feed's entries above the fork, once.
     ///
     /// # Errors
     /// Of the rows.
@@ -75,54 +84,67 @@ impl Counting {
         local: u32,
         header: &Header,
     ) -> Result<bool, B::Error> {
-        let branch = match self.forked.get_mut(&local) {
-            Some(branch) => branch,
-            None => {
-                let found = branch(rows, local)?;
-                self.forked.entry(local).or_insert(found)
-            }
-        };
-        let Some(branch) = branch else { return Ok(true) };
-        if header.number() <= branch.trunk || branch.above.contains(&header.hash()) {
-            return Ok(true);
+        let row = layout::feed(local);
+        let Some(value) = rows.get(&row)? else { return Ok(true) };
+        let (_, _, _, feed) = layout::read_feed(&row, &value);
+        let Some((fork, tip)) = counting(&feed) else { return Ok(true) };
+        let known = self.forked.get(&local).is_some_and(|branch| branch.fork == fork);
+        if !known {
+            self.forked.insert(local, Branch::read(rows, local, fork, tip)?);
         }
-        // It may have gone on since.
-        let goes_on = header.parent().is_some_and(|parent| branch.above.contains(&parent.hash));
-        if goes_on {
-            branch.above.insert(header.hash());
+        match self.forked.get_mut(&local) {
+            Some(branch) => branch.has(rows, local, header),
+            None => Ok(true),
         }
-        Ok(goes_on)
     }
 }
 
-fn branch<B: Base>(rows: &B, local: u32) -> Result<Option<Branch>, B::Error> {
-    let row = layout::feed(local);
-    let Some(value) = rows.get(&row)? else { return Ok(None) };
-    let (_, _, _, feed) = layout::read_feed(&row, &value);
-    let Some((trunk, mut tip)) = counting(&feed) else { return Ok(None) };
-    let mut above = BTreeSet::new();
-    while tip.number > trunk {
-        // Who reads while others write may find what was evicted.
-        let Some(value) = rows.get(&layout::header(local, tip))? else { break };
-        let header = restore(layout::read_header(&value).1);
-        above.insert(tip.hash);
-        let Some(parent) = header.parent() else { break };
-        tip = Tip { number: parent.number, hash: parent.hash };
+impl Branch {
+    fn read<B: Base>(rows: &B, local: u32, fork: Fork, mut tip: Tip) -> Result<Self, B::Error> {
+        let mut above = BTreeSet::new();
+        while tip.number > fork.trunk {
+            // Who reads while others write may find what was evicted.
+            let Some(value) = rows.get(&layout::header(local, tip))? else { break };
+            above.insert(tip.hash);
+            let Some(parent) = restore(layout::read_header(&value).1).parent() else { break };
+            tip = Tip { number: parent.number, hash: parent.hash };
+        }
+        Ok(Self { fork, above, beside: BTreeSet::new() })
     }
-    Ok(Some(Branch { trunk, above }))
+
+    /// Whether an entry is on it, or below all branches. It may have gone on since it was read.
+    fn has<B: Base>(&mut self, rows: &B, local: u32, header: &Header) -> Result<bool, B::Error> {
+        let trunk = self.fork.trunk;
+        let (mut way, mut parent) = (vec![header.hash()], header.parent());
+        let mut is_on = header.number() <= trunk || self.above.contains(&header.hash());
+        while !is_on && !self.beside.contains(&way[way.len() - 1]) {
+            let Some(below) = parent.filter(|below| below.number > trunk) else { break };
+            is_on = self.above.contains(&below.hash);
+            way.push(below.hash);
+            let tip = Tip { number: below.number, hash: below.hash };
+            let Some(value) = rows.get(&layout::header(local, tip))? else { break };
+            parent = restore(layout::read_header(&value).1).parent();
+        }
+        if header.number() > trunk {
+            let on = if is_on { &mut self.above } else { &mut self.beside };
+            on.extend(way);
+        }
+        Ok(is_on)
+    }
 }
 
-/// Of a feed with several branches: where they begin, and the end of the one that counts.
-fn counting(feed: &Feed) -> Option<(u64, Tip)> {
+/// Of a feed with several branches: which counts, and its end.
+fn counting(feed: &Feed) -> Option<(Fork, Tip)> {
     match feed.shape() {
         Shape::Open(lanes) => {
             let [first, _] = lanes.fork()?;
-            Some((lanes.trunk().number, first.tip))
+            Some((Fork { trunk: lanes.trunk().number, head: first.head }, first.tip))
         }
         Shape::Pinned(chains) => {
             let mut tips = chains.tips();
             let first = tips.next()?;
-            tips.next().map(|_| (chains.base().number, first))
+            let fork = Fork { trunk: chains.base().number, head: first.hash };
+            tips.next().map(|_| (fork, first))
         }
     }
 }
@@ -153,8 +175,8 @@ impl<R: Rows> Book<R> {
     /// The branches of a feed are others than before: other entries may count for the documents
     /// that those above the trunk change.
     pub(super) fn recount(&mut self, local: u32) -> Result<(), R::Error> {
-        let Some((trunk, _)) = counting(self.at(local).feed()) else { return Ok(()) };
-        for node in self.nodes(local, trunk.saturating_add(1), u64::MAX)?.iter() {
+        let Some((fork, _)) = counting(self.at(local).feed()) else { return Ok(()) };
+        for node in self.nodes(local, fork.trunk.saturating_add(1), u64::MAX)?.iter() {
             let Some(entry) = self.entry(local, node.tip())? else { continue };
             for document in of(&entry) {
                 self.make_stale(document)?;

@@ -1,5 +1,6 @@
 //! Tests of the [module](super): rows against what is in memory, and against the definition.
 
+mod documents;
 mod scripts;
 mod walks;
 

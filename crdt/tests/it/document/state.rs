@@ -392,3 +392,53 @@ fn edits_and_undo_of_a_document_are_told_by_patches() {
         assert_eq!(mirror, content(&document));
     }
 }
+
+/// Two branches of an author who forked: two changes with one number, and one that builds on each.
+fn branches(values: [u64; 2]) -> [Vec<(ActorId, Committed)>; 2] {
+    values.map(|value| {
+        let mut document = Document::new(config(1));
+        let mut changes = Vec::new();
+        for key in ["first", "second"] {
+            edit(&mut document, Time::ZERO, |edit| edit.put(ROOT, key, value));
+            document.flush();
+            changes.extend(appended(&mut document));
+        }
+        changes
+    })
+}
+
+#[test]
+fn of_two_branches_the_one_that_counts_is_shown_whichever_came_first() {
+    let all = branches([7, 8]);
+    let key = |value: u64| [("first".into(), value.into()), ("second".into(), value.into())];
+    for (came, counts) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut document = Document::new(config(9));
+        for branch in [came, 1 - came] {
+            for change in &all[branch] {
+                // The second of a number is void, or waits for one that is, for now.
+                give(&mut document, change);
+            }
+            document.settle();
+            assert!(document.is_awake(), "Automerge was given two changes of one number");
+        }
+        let mine = |document: &mut Document| {
+            edit(document, Time::ZERO, |edit| edit.put(ROOT, "mine", true));
+            document.flush();
+        };
+        let mut other = Document::new(config(10));
+        mine(&mut other);
+        let other = appended(&mut other);
+        give(&mut document, &other[0]);
+        let counted: BTreeSet<ChangeHash> =
+            all[counts].iter().chain(&other).map(|(_, change)| change.hash).collect();
+        document.recount(|hash, _| counted.contains(hash), ActorId([11; 16]));
+        for change in all[counts].iter().chain(&other) {
+            assert_eq!(give(&mut document, change), Received::Taken);
+        }
+        document.settle();
+        let mut expected = Vec::from(key([7, 8][counts]));
+        expected.push(("mine".into(), true.into()));
+        assert_eq!(content(&document), Content::Map(expected.into_iter().collect()));
+        assert_eq!((document.waiting(), document.void().count()), (0, 0));
+    }
+}
