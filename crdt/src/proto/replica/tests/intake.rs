@@ -31,6 +31,46 @@ fn an_entry_of_the_future_is_refused_until_its_time_has_come() {
 }
 
 #[test]
+fn a_change_that_breaks_a_rule_by_its_bytes_is_its_givers_fault() {
+    use crate::proto::document::{
+        ActorId,
+        body::{Body, Settings},
+        content::{ObjId, TextUnit},
+        op::write_op,
+        weight::DEFAULT_LIMIT,
+    };
+    let (notes, space) = (Collection::new(Kind::Document, "notes"), genesis().space_id());
+    let carrying = |author, op: Vec<u8>| {
+        let mut draft = Draft::new();
+        draft.op(notes, op).unwrap();
+        sign(author, None, draft, WALL)
+    };
+    // What an author of this feed writes in this lane.
+    let change = |author, lane| {
+        let actor = ActorId::of(&space, &notes, &feed(author), lane);
+        let mut body =
+            Body::new(Settings { actor, unit: TextUnit::CodePoint, limit: DEFAULT_LIMIT });
+        body.edit(|edit| edit.put(ObjId::Root, "key", 1_u64)).unwrap();
+        body.commit(0).unwrap().unwrap().bytes
+    };
+    let mut node = Node::new();
+    node.meet(NOW, 1);
+    taken(&mut node, NOW, 1, &carrying(1, write_op(3, &change(1, 3))));
+    taken(&mut node, NOW, 2, &carrying(2, [9].repeat(50)));
+    let mut torn = write_op(0, &change(4, 0));
+    torn.pop();
+    let another_lane = write_op(1, &change(5, 0));
+    let another_author = write_op(0, &change(1, 0));
+    for (author, op) in [(4, torn), (5, another_lane), (6, another_author)] {
+        let mut node = Node::new();
+        node.meet(NOW, 1);
+        let entry = carrying(author, op);
+        assert_eq!(node.say(NOW, 1, &offer(1, &entry)), closed(1, Fault::Payload));
+        assert!(node.unsynced.is_empty() && !node.holds(&entry));
+    }
+}
+
+#[test]
 fn an_entry_waits_for_what_it_cites_or_for_evidence() {
     let mut node = Node::new();
     node.meet(NOW, 1);
