@@ -98,7 +98,7 @@ pub use self::{
     members::{Member, MemberEvent, MemberEvents},
     metrics::MetricsRegistry,
     network::{Connection, Direction, NetworkStatus},
-    node::{AccessError, Builder, Closed, Node, SpawnError},
+    node::{AccessError, BlockError, Builder, Closed, Node, SpawnError},
     services::{
         Announced, Call, CallFailed, Calling, Client, Context, Failure, Hedge, Items, Replies,
         ServeError, Service, Serving,

@@ -6,6 +6,7 @@
 //! (the topics' own repair brings it back), and what must not be lost is kept in order until there
 //! is room, one entry per change of a connected peer.
 
+mod blocking;
 mod events;
 mod providers;
 mod status;
@@ -107,6 +108,14 @@ pub(crate) enum Command {
     },
     Dial {
         address: Multiaddr,
+    },
+    /// Have nothing to do with a peer. Answers whether there was room for it.
+    Block {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    Unblock {
+        peer: PeerId,
     },
     /// Closes all connections to a peer that may not be here.
     Cut {
@@ -236,6 +245,8 @@ pub(crate) struct Network {
     dns: Option<Dns>,
     found: (mpsc::Sender<Vec<Multiaddr>>, mpsc::Receiver<Vec<Multiaddr>>),
     budget: Budget,
+    /// Peers that the user wants nothing to do with.
+    blocked: BTreeSet<PeerId>,
     peers: BTreeMap<PeerId, Peer>,
     /// The newest life of each peer that we heard of, at most [`MAX_LIVES`].
     lives: BTreeMap<PeerId, u64>,
@@ -308,6 +319,7 @@ impl Network {
             dns: parts.dns,
             found: mpsc::channel(16),
             budget,
+            blocked: BTreeSet::new(),
             peers: BTreeMap::new(),
             lives: BTreeMap::new(),
             topics: BTreeMap::new(),
@@ -409,6 +421,8 @@ impl Network {
                 self.dialer.seed(address);
                 self.dial();
             }
+            Command::Block { peer, reply } => drop(reply.send(self.block(peer))),
+            Command::Unblock { peer } => self.unblock(peer),
             Command::Cut { peer, why } => {
                 let peer = peer_id(&peer);
                 tracing::info!(%peer, why, "cut off");
@@ -528,29 +542,6 @@ impl Network {
         let link = &mut self.swarm.behaviour_mut().link;
         let request = link.send_request_with_addresses(&peer, frame.encode(), addresses);
         self.requests.insert(request);
-    }
-
-    fn penalize(&mut self, peer: PublicKey, fault: Fault) {
-        self.metrics.fault(fault);
-        self.budget.handle(self.clock.now(), budget::Input::Fault { peer, fault });
-        self.act_on_budget();
-    }
-
-    fn act_on_budget(&mut self) {
-        while let Some(output) = self.budget.poll_output() {
-            match output {
-                budget::Output::Ban { peer, fault } => {
-                    tracing::warn!(peer = %peer_id(&peer), %fault, "dropped a misbehaving peer");
-                    self.metrics.bans.inc();
-                    self.dialer.ban(peer_id(&peer));
-                    self.swarm.behaviour_mut().blocked.block_peer(peer_id(&peer));
-                }
-                budget::Output::Pardon { peer } => {
-                    self.dialer.pardon(&peer_id(&peer));
-                    self.swarm.behaviour_mut().blocked.unblock_peer(peer_id(&peer));
-                }
-            }
-        }
     }
 
     /// For what must arrive; nothing in an open mesh.

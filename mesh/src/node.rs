@@ -243,6 +243,26 @@ impl Node {
         self.inner.network.send(Command::Dial { address }).await.map_err(|_| Closed)
     }
 
+    /// Has nothing to do with a peer from now on: closes the connections to it and makes none, until
+    /// it is [unblocked](Self::unblock) or the node stops. What it wrote still comes, by way of
+    /// others. Up to 4,096 peers can be blocked.
+    ///
+    /// # Errors
+    /// That many are; or the node has stopped.
+    pub async fn block(&self, peer: PeerId) -> Result<(), BlockError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.network.send(Command::Block { peer, reply }).await.map_err(|_| Closed)?;
+        if answer.await.map_err(|_| Closed)? { Ok(()) } else { Err(BlockError::TooMany) }
+    }
+
+    /// Takes a block away.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn unblock(&self, peer: PeerId) -> Result<(), Closed> {
+        self.inner.network.send(Command::Unblock { peer }).await.map_err(|_| Closed)
+    }
+
     /// The registry of metrics, of the node and of whoever registers more.
     pub fn metrics(&self) -> &MetricsRegistry {
         &self.inner.metrics
@@ -294,6 +314,18 @@ impl Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the node has stopped")]
 pub struct Closed;
+
+/// Why a peer isn't blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockError {
+    /// The node has stopped.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// So many are that no more can be.
+    #[error("4,096 peers are blocked, and no more can be; unblock some")]
+    TooMany,
+}
 
 /// What a node keeps on disk.
 struct Opened {

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use aether_core::SecretKey;
-use aether_mesh::{Closed, MemberEvent, Node, Preset, SpawnError, TopicError};
+use aether_mesh::{Closed, MemberEvent, Node, OpenError, Preset, SpawnError, TopicError};
 
 use crate::support::{all_know_all, bare, builder, nodes, shutdown, until, within};
 
@@ -167,4 +167,24 @@ async fn a_node_that_was_killed_and_is_back_is_heard_again() {
     heard.publish(&2).await.unwrap();
     assert_eq!(within("the answer", back_hears.next()).await.unwrap().value, 2);
     shutdown(vec![stays, back]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_blocked_stays_away_until_he_is_unblocked() {
+    let nodes = nodes("blocked", 2).await;
+    let [first, second] = &nodes[..] else { unreachable!() };
+    let peers = async |node: &Node| node.status().await.unwrap().connections.len();
+    until("they meet", async || peers(first).await == 1 && peers(second).await == 1).await;
+    first.block(second.id()).await.unwrap();
+    first.block(second.id()).await.unwrap();
+    until("they part", async || peers(first).await + peers(second).await == 0).await;
+    for address in first.addresses().await.unwrap() {
+        second.dial(address).await.unwrap();
+    }
+    let refused = within("a refusal", first.open_stream(second.id(), "talk")).await;
+    assert!(matches!(refused, Err(OpenError::Unreachable { .. })));
+    assert_eq!(peers(first).await, 0);
+    first.unblock(second.id()).await.unwrap();
+    until("they meet again", async || peers(first).await == 1 && peers(second).await == 1).await;
+    shutdown(nodes).await;
 }
