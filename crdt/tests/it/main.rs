@@ -13,3 +13,4 @@ mod past;
 mod script;
 #[cfg(feature = "net")]
 mod spaces;
+mod trace;
