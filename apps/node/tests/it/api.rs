@@ -22,6 +22,47 @@ fn messages(node: &Node, topic: &str) -> String {
     format!("{}/v1/topics/{topic}/messages", node.client.url())
 }
 
+/// All that the OpenAPI document describes.
+const PATHS: [&str; 37] = [
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/v1/access/membership",
+    "/v1/access/revocations",
+    "/v1/blobs",
+    "/v1/blobs/add",
+    "/v1/blobs/{id}",
+    "/v1/blobs/{id}/export",
+    "/v1/blobs/{id}/get",
+    "/v1/blobs/{id}/pins/{name}",
+    "/v1/members/events",
+    "/v1/openapi.json",
+    "/v1/peers",
+    "/v1/peers/dial",
+    "/v1/services",
+    "/v1/services/{service}/{endpoint}",
+    "/v1/services/{service}/{endpoint}/every",
+    "/v1/services/{service}/{endpoint}/items",
+    "/v1/spaces",
+    "/v1/spaces/join",
+    "/v1/spaces/{space}",
+    "/v1/spaces/{space}/documents/{document}",
+    "/v1/spaces/{space}/documents/{document}/events",
+    "/v1/spaces/{space}/documents/{document}/history",
+    "/v1/spaces/{space}/documents/{document}/redo",
+    "/v1/spaces/{space}/documents/{document}/splices",
+    "/v1/spaces/{space}/documents/{document}/text",
+    "/v1/spaces/{space}/documents/{document}/undo",
+    "/v1/spaces/{space}/events/{map}",
+    "/v1/spaces/{space}/maps/{map}",
+    "/v1/spaces/{space}/maps/{map}/{key}",
+    "/v1/spaces/{space}/ticket",
+    "/v1/status",
+    "/v1/topics",
+    "/v1/topics/{name}/messages",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_is_described_and_answers() {
     let node = Node::start("described", &[]).await;
@@ -33,48 +74,7 @@ async fn every_route_is_described_and_answers() {
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(
-        paths,
-        [
-            "/health",
-            "/health/live",
-            "/health/ready",
-            "/metrics",
-            "/v1/access/membership",
-            "/v1/access/revocations",
-            "/v1/blobs",
-            "/v1/blobs/add",
-            "/v1/blobs/{id}",
-            "/v1/blobs/{id}/export",
-            "/v1/blobs/{id}/get",
-            "/v1/blobs/{id}/pins/{name}",
-            "/v1/members/events",
-            "/v1/openapi.json",
-            "/v1/peers",
-            "/v1/peers/dial",
-            "/v1/services",
-            "/v1/services/{service}/{endpoint}",
-            "/v1/services/{service}/{endpoint}/every",
-            "/v1/services/{service}/{endpoint}/items",
-            "/v1/spaces",
-            "/v1/spaces/join",
-            "/v1/spaces/{space}",
-            "/v1/spaces/{space}/documents/{document}",
-            "/v1/spaces/{space}/documents/{document}/events",
-            "/v1/spaces/{space}/documents/{document}/history",
-            "/v1/spaces/{space}/documents/{document}/redo",
-            "/v1/spaces/{space}/documents/{document}/splices",
-            "/v1/spaces/{space}/documents/{document}/text",
-            "/v1/spaces/{space}/documents/{document}/undo",
-            "/v1/spaces/{space}/events/{map}",
-            "/v1/spaces/{space}/maps/{map}",
-            "/v1/spaces/{space}/maps/{map}/{key}",
-            "/v1/spaces/{space}/ticket",
-            "/v1/status",
-            "/v1/topics",
-            "/v1/topics/{name}/messages",
-        ]
-    );
+    assert_eq!(paths, PATHS);
     // What names a blob is refused for its name before all else, and an empty body is a blob. No
     // space is there to be named.
     let named = |path: &str| path.starts_with("/v1/blobs") || path.contains("{space}");

@@ -28,6 +28,9 @@ pub(in crate::api) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, axum::Error>>>, Problem> {
     let permit = api.stream()?;
     let document = document_of(&api, &space, &document).await?;
+    // What opening it makes different, if it isn't open yet, is told to nobody: it is there already
+    // for whoever reads it now.
+    document.version().await.map_err(unreadable)?;
     let patches = document.patches().await.map_err(unreadable)?;
     let reader = Reader { patches, _document: document };
     Ok(api.events(permit, stream::unfold(reader, Reader::next)))

@@ -82,7 +82,9 @@ fn kept(file: NamedTempFile) -> anyhow::Result<String> {
 /// Editors go by the end of a name.
 fn suffix(name: &str) -> String {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    let is_plain = |extension: &&str| extension.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_plain = |extension: &&str| {
+        !extension.is_empty() && extension.chars().all(|c| c.is_ascii_alphanumeric())
+    };
     format!(".{}", extension.filter(is_plain).unwrap_or("txt"))
 }
 
