@@ -15,7 +15,13 @@ use std::{
 
 use aether_core::Time;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot},
+    sync::{
+        broadcast::{
+            self,
+            error::{RecvError, TryRecvError},
+        },
+        mpsc, oneshot,
+    },
     task::JoinHandle,
 };
 
@@ -29,10 +35,13 @@ use crate::{
     proto::{
         document::{
             MAX_CHUNK,
+            body::{Broken, Refused},
+            edit::EditError,
             state::{Origin, Output},
             template::Template,
         },
         entry::Collection,
+        id::FeedId,
         time::Wall,
     },
 };
@@ -124,6 +133,24 @@ impl Desks {
     }
 }
 
+/// Why edits that were shown are taken back.
+#[derive(Clone, Debug)]
+enum Lost {
+    Write(WriteFailed),
+    Refused(Refused),
+    Broken,
+}
+
+impl From<Lost> for ChangeError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Write(why) => Self::Write(why),
+            Lost::Refused(why) => Self::Refused(why),
+            Lost::Broken => Self::Edit(EditError::Broken(Broken)),
+        }
+    }
+}
+
 /// A write that is under way: how many changes, and its answer.
 type Writing = (u64, oneshot::Receiver<Result<Written, WriteFailed>>);
 
@@ -143,6 +170,10 @@ struct Desk {
     appended: u64,
     durable: u64,
     waiters: VecDeque<(u64, Waiter)>,
+    /// Why edits were taken back, until somebody is told who asks whether they are durable.
+    lost: Option<Lost>,
+    /// The feed that changes are written to.
+    feed: Option<FeedId>,
     /// How often in a row Automerge has panicked.
     panics: u32,
 }
@@ -169,6 +200,8 @@ impl Desk {
             appended: 0,
             durable: 0,
             waiters: VecDeque::new(),
+            lost: None,
+            feed: None,
             panics: 0,
         }
     }
@@ -190,14 +223,13 @@ impl Desk {
                     Some(command) => self.on_command(command).await,
                 },
                 told = self.told.recv(), if is_open => match told {
-                    Ok(Told::Held(_)) => self.catch_up().await,
-                    Ok(Told::Rebuilt) => self.recount().await,
+                    Ok(told) => self.on_told(told).await,
                     // A rebuilding may be among what was missed.
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.recount().await,
-                    Err(broadcast::error::RecvError::Closed) => break,
+                    Err(RecvError::Lagged(_)) => self.recount().await,
+                    Err(RecvError::Closed) => break,
                 },
                 written = written(&mut self.writing), if self.writing.is_some() => {
-                    self.on_written(written).await;
+                    self.on_written(written);
                 }
                 () = tokio::time::sleep(wait), if is_open => self.on_timeout().await,
             }
@@ -218,7 +250,11 @@ impl Desk {
                     self.with(Live::flush).await;
                     self.drain();
                 }
-                self.waiters.push_back((self.appended, waiter));
+                match self.lost.take() {
+                    // Whoever asked and is gone needs no answer.
+                    Some(lost) => drop(waiter.send(Err(lost.into()))),
+                    None => self.waiters.push_back((self.appended, waiter)),
+                }
             }
         }
     }
@@ -232,7 +268,7 @@ impl Desk {
         while self.writing.is_some() || !self.unwritten.is_empty() {
             self.write().await;
             let done = written(&mut self.writing).await;
-            self.on_written(done).await;
+            self.on_written(done);
         }
         if self.panics > 1 {
             return Err(DocumentError::Broken);
@@ -246,8 +282,13 @@ impl Desk {
         let (now, wall) = (self.now(), wall());
         let open = move || Live::open(place, now, wall);
         let opened = tokio::task::spawn_blocking(open).await;
-        let live = opened.map_err(|_| DocumentError::Broken)??;
+        let mut live = opened.map_err(|_| DocumentError::Broken)??;
+        // Readers hear of what changes once it is open.
+        while let Some(output) = live.poll_output() {
+            debug_assert!(!matches!(output, Output::Append(..)), "nothing was edited");
+        }
         self.live = Some(Box::new(live));
+        self.feed = Some(writer.feed);
         Ok(())
     }
 
@@ -264,7 +305,19 @@ impl Desk {
         self.live = tokio::task::spawn_blocking(run).await.ok();
     }
 
-    async fn catch_up(&mut self) {
+    /// What is held since was told in one go, if it came in one go.
+    async fn on_told(&mut self, told: Told) {
+        let mut is_rebuilt = told == Told::Rebuilt;
+        loop {
+            match self.told.try_recv() {
+                Ok(told) => is_rebuilt |= told == Told::Rebuilt,
+                Err(TryRecvError::Lagged(_)) => is_rebuilt = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if is_rebuilt {
+            return self.recount().await;
+        }
         let now = self.now();
         self.read(move |live| live.catch_up(now)).await;
     }
@@ -308,7 +361,7 @@ impl Desk {
         self.drain();
         if self.live.as_ref().is_some_and(|live| live.is_broken()) {
             self.panics += 1;
-            self.lose();
+            self.give_up(Lost::Broken);
         }
         self.write().await;
         while let Some((until, _)) = self.waiters.front()
@@ -321,6 +374,7 @@ impl Desk {
 
     fn drain(&mut self) {
         let Some(live) = &mut self.live else { return };
+        let mut lost = None;
         while let Some(output) = live.poll_output() {
             match output {
                 Output::Append(_, change) => {
@@ -335,18 +389,19 @@ impl Desk {
                 }
                 Output::Patches(..) => {}
                 Output::Void(change, why) => {
-                    tracing::warn!(space = %self.space.id(), ?change, ?why, "a change is void");
+                    tracing::debug!(space = %self.space.id(), ?change, ?why, "a change is void");
                 }
                 Output::Lost(why) => {
                     tracing::error!(space = %self.space.id(), ?why, "edits are taken back");
-                    for (_, waiter) in self.waiters.drain(..) {
-                        let _ = waiter.send(Err(ChangeError::Refused(why)));
-                    }
+                    lost = Some(Lost::Refused(why));
                 }
                 Output::Broken => {
                     tracing::error!(space = %self.space.id(), "Automerge panicked on a document");
                 }
             }
+        }
+        if let Some(lost) = lost {
+            self.tell_lost(&lost);
         }
     }
 
@@ -355,7 +410,7 @@ impl Desk {
         if self.writing.is_some() || self.unwritten.is_empty() {
             return;
         }
-        let Some(feed) = self.feed() else { return };
+        let Some(feed) = self.feed else { return };
         let (mut ops, mut bytes) = (Vec::new(), 0);
         while let Some(op) = self.unwritten.front() {
             bytes += op.len();
@@ -371,11 +426,7 @@ impl Desk {
         self.writing = Some((count, answer));
     }
 
-    fn feed(&self) -> Option<crate::proto::id::FeedId> {
-        self.live.as_ref().map(|live| live.writer().feed)
-    }
-
-    async fn on_written(&mut self, written: Result<Written, WriteFailed>) {
+    fn on_written(&mut self, written: Result<Written, WriteFailed>) {
         let Some((count, _)) = self.writing.take() else { return };
         match written {
             Ok(_) => {
@@ -386,11 +437,23 @@ impl Desk {
                 tracing::error!(space = %self.space.id(), %why, "edits can't be written");
                 self.unwritten.clear();
                 self.durable = self.appended;
-                for (_, waiter) in self.waiters.drain(..) {
-                    let _ = waiter.send(Err(ChangeError::Write(why.clone())));
-                }
-                self.lose();
+                self.give_up(Lost::Write(why));
             }
+        }
+    }
+
+    fn give_up(&mut self, why: Lost) {
+        self.tell_lost(&why);
+        self.lose();
+    }
+
+    /// Tells those who wait that edits are taken back; without any, whoever asks next.
+    fn tell_lost(&mut self, why: &Lost) {
+        if self.waiters.is_empty() {
+            self.lost = Some(why.clone());
+        }
+        for (_, waiter) in self.waiters.drain(..) {
+            let _ = waiter.send(Err(why.clone().into()));
         }
     }
 
@@ -424,7 +487,7 @@ impl Desk {
                 break;
             }
             let done = written(&mut self.writing).await;
-            self.on_written(done).await;
+            self.on_written(done);
         }
         self.settle().await;
         self.close().await;

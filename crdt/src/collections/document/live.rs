@@ -26,7 +26,7 @@ use crate::{
         },
         entry::Collection,
         feed::Tip,
-        id::Position,
+        id::{FeedId, Position},
         map::Feeds as _,
         time::Wall,
     },
@@ -61,6 +61,9 @@ pub(super) struct Live {
     is_full: bool,
     /// Whether what the own feed has beyond `at` was written at this desk.
     is_abreast: bool,
+    /// What it has there, until it is abreast; and the lane of what it has before.
+    own: Vec<(u8, ChangeHash)>,
+    own_lane: u8,
     /// Bytes of the last file, and of entries since.
     file: usize,
     news: usize,
@@ -100,12 +103,19 @@ impl Live {
             missing: BTreeSet::new(),
             is_full: false,
             is_abreast: false,
+            own: Vec::new(),
+            own_lane: 0,
             file: size,
             news: 0,
             now,
             wall,
         };
         let file = stored.as_deref().and_then(|bytes| File::decode(bytes).ok());
+        if let Some(file) = &file
+            && file.feed == live.place.writer.feed
+        {
+            live.own_lane = file.lane;
+        }
         match file.map(|file| live.state.wake(file.document).map(|()| file)) {
             Some(Ok(file)) => {
                 live.at = file.at;
@@ -143,24 +153,11 @@ impl Live {
     /// change of ours in that isn't shown and so can't be built on.
     fn next_lane(&mut self) -> Result<u8, DocumentError> {
         let Some(body) = self.state.body() else { return Err(DocumentError::Broken) };
-        let (shelf, names) = (self.place.space.shelf(), self.place.space.names());
-        let (mut lane, own) = (self.lane, self.place.writer.feed);
-        let Some(local) = names.local(&own) else { return Ok(lane) };
-        for found in book::changes(shelf, &self.place.collection, Position::ZERO) {
-            let (_, of, tip) = found?;
-            if of != local {
-                continue;
-            }
-            let Some(entry) = book::entry(shelf, of, tip)? else { continue };
-            for (_, op) in entry.payload().ops().filter(|(of, _)| **of == self.place.collection) {
-                let Some((used, chunk)) = read_op(op) else { continue };
-                let actor = actor(&self.place, used);
-                let Ok(change) = Change::decode(chunk, &actor) else { continue };
-                let shown = body.index().contains(&change.hash);
-                lane = lane.max(if shown { used } else { used.saturating_add(1) });
-            }
-        }
-        Ok(lane)
+        let lane = |(lane, change): (u8, ChangeHash)| {
+            if body.index().contains(&change) { lane } else { lane.saturating_add(1) }
+        };
+        let own = std::mem::take(&mut self.own);
+        Ok(own.into_iter().map(lane).fold(self.lane.max(self.own_lane), u8::max))
     }
 
     /// Sets the clock for what is done next.
@@ -253,6 +250,11 @@ impl Live {
                 continue;
             };
             let actor = ActorId::of(&self.place.space.id(), of, &feed, lane);
+            if feed == self.place.writer.feed
+                && let Ok(change) = Change::decode(chunk, &actor)
+            {
+                self.own.push((lane, change.hash));
+            }
             match self.state.receive(self.now, chunk, &actor, |_| true) {
                 Ok(Received::Waiting) => drop(self.missing.insert(at)),
                 Ok(Received::Full) => {
@@ -351,7 +353,8 @@ impl Live {
         let is_worth = self.news >= MIN_NEWS.max(self.file) && self.missing.len() <= MAX_MISSING;
         let slept = self.state.sleep().filter(|_| is_worth)?;
         let missing = self.missing.into_iter().collect();
-        Some(File { at: self.at, missing, document: &slept.file }.encode())
+        let (feed, lane) = (self.place.writer.feed, self.lane);
+        Some(File { at: self.at, feed, lane, missing, document: &slept.file }.encode())
     }
 
     /// Bytes of entries of our own count as news too.
@@ -374,18 +377,23 @@ fn actor(place: &Place, lane: u8) -> ActorId {
 /// |---|---|
 /// | 1 | version |
 /// | 8 | position of the last entry that it holds |
+/// | 40, 1 | the feed and the lane in which edits were written then |
 /// | 4, 8 each | positions of entries before that, of which something waits: to be read again |
 /// | rest | as [`Document::sleep`] gives it |
 struct File<'a> {
     at: Position,
+    feed: FeedId,
+    lane: u8,
     missing: Vec<Position>,
     document: &'a [u8],
 }
 
 impl<'a> File<'a> {
     fn encode(&self) -> Vec<u8> {
-        let mut writer = Bytes::with_capacity(13 + 8 * self.missing.len() + self.document.len());
+        let mut writer = Bytes::with_capacity(54 + 8 * self.missing.len() + self.document.len());
         writer.u8(1).u64(self.at.as_number());
+        self.feed.write(&mut writer);
+        writer.u8(self.lane);
         writer.u32(u32::try_from(self.missing.len()).expect("few entries are missing"));
         for at in &self.missing {
             writer.u64(at.as_number());
@@ -400,9 +408,10 @@ impl<'a> File<'a> {
             return Err(WireError::TooShort);
         }
         let at = Position::from_number(reader.u64()?);
+        let (feed, lane) = (FeedId::read(&mut reader)?, reader.u8()?);
         let count = reader.u32()?;
         let missing = (0..count).map(|_| reader.u64().map(Position::from_number));
         let missing = missing.collect::<Result<_, _>>()?;
-        Ok(Self { at, missing, document: reader.rest() })
+        Ok(Self { at, feed, lane, missing, document: reader.rest() })
     }
 }

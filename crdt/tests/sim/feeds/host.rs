@@ -209,6 +209,9 @@ impl Host {
                     self.violated(format!("{id:?} is said to be held"));
                 }
             }
+            replica::Output::Unreadable { error } => {
+                self.violated(format!("memory can't be read: {error}"));
+            }
             replica::Output::Close { peer, fault } => {
                 let stream = self.streams.entry(peer).or_default();
                 stream.is_open = false;
