@@ -17,8 +17,8 @@
 //! | role | may |
 //! |---|---|
 //! | none needed | ask for health, and for the OpenAPI document |
-//! | reader | read: status, peers, lists, messages, blobs, maps, metrics |
-//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to maps, see the tickets of spaces |
+//! | reader | read: status, peers, lists, messages, blobs, maps, documents, metrics |
+//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to their maps and documents, see the tickets of spaces |
 //! | admin | dial, revoke, renew the node; join spaces; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
@@ -35,6 +35,7 @@
 mod access;
 mod auth;
 mod blobs;
+mod documents;
 mod guard;
 mod health;
 mod json;
@@ -73,10 +74,11 @@ pub(crate) use self::{auth::Auth, serve::serve};
 pub use self::{
     problem::Problem,
     types::{
-        Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Health, Instance, Item,
-        MapBatch, MapEntry, MapEvent, MapPage, MemberChange, Mesh, NewSpace, NodeReply, Peer,
-        PeerAccess, PeerState, Published, Services, Space, SpaceStatus, SpaceTicket, Spaces,
-        Status, Token, TopicEvent, Topics,
+        Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Document, DocumentAction,
+        DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch, DocumentSplice, DocumentTurn,
+        DocumentVersion, Health, Instance, Item, MapBatch, MapEntry, MapEvent, MapPage,
+        MemberChange, Mesh, NewSpace, NodeReply, Peer, PeerAccess, PeerState, Published, Services,
+        Space, SpaceStatus, SpaceTicket, Spaces, Status, Token, TopicEvent, Topics,
     },
 };
 
@@ -84,7 +86,7 @@ pub use self::{
 const MAX_STREAMS: usize = 64;
 /// Bytes of a JSON body.
 const MAX_BODY: usize = 16 * 1024;
-/// Bytes of a call's arguments in JSON, and of what is written to a map at once.
+/// Bytes of a call's arguments in JSON, and of what is written to a map or a document at once.
 const MAX_ARGUMENTS: usize = 4 * 1024 * 1024;
 /// How often an idle stream is told to be alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -123,6 +125,7 @@ struct Inner {
     stopping: Stopping,
     streams: Arc<Semaphore>,
     topics: topics::Kept,
+    documents: documents::Kept,
     openapi: String,
 }
 
@@ -133,6 +136,10 @@ impl Api {
 
     fn spaces(&self) -> &aether_crdt::Spaces {
         &self.0.spaces
+    }
+
+    fn documents(&self) -> &documents::Kept {
+        &self.0.documents
     }
 
     fn interface(&self) -> Arc<Interface> {
@@ -221,6 +228,7 @@ pub(crate) fn router(
         stopping,
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         topics: topics::Kept::default(),
+        documents: documents::Kept::default(),
         openapi: openapi.to_json().expect("the document is made of plain strings and maps"),
     }));
     router
@@ -262,6 +270,10 @@ fn for_readers() -> OpenApiRouter<Api> {
         .routes(routes!(spaces::page))
         .routes(routes!(spaces::value))
         .routes(routes!(spaces::events))
+        .routes(routes!(documents::show))
+        .routes(routes!(documents::text))
+        .routes(routes!(documents::history))
+        .routes(routes!(documents::events))
         .routes(routes!(health::metrics))
 }
 
@@ -275,6 +287,8 @@ fn for_writers() -> OpenApiRouter<Api> {
         .routes(routes!(blobs::pin, blobs::unpin))
         .routes(routes!(spaces::create))
         .routes(routes!(spaces::ticket))
+        .routes(routes!(documents::undo))
+        .routes(routes!(documents::redo))
         .merge(edits())
 }
 
@@ -299,11 +313,13 @@ fn calls() -> OpenApiRouter<Api> {
         .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))
 }
 
-/// Routes whose bodies are values of maps.
+/// Routes whose bodies are values of maps, or texts.
 fn edits() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(spaces::put, spaces::remove))
         .routes(routes!(spaces::write))
+        .routes(routes!(documents::replace))
+        .routes(routes!(documents::splice))
         .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))
 }
 

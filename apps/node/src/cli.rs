@@ -8,6 +8,7 @@
 //! | 3 | no node runs, or it can't be reached |
 //! | 4 | what was waited for did not come in time |
 
+mod documents;
 mod interface;
 mod spaces;
 
@@ -18,6 +19,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use self::interface::Interface;
 pub(crate) use self::{
+    documents::{Doc, Paper, Watching},
     interface::{Api, Remote, Secret},
     spaces::{Exported, Format, Imported, Map, Place, Scanned, Space, Table, Watched},
 };
@@ -93,6 +95,9 @@ enum Command {
     /// Read and write the maps of spaces
     #[command(subcommand)]
     Map(Box<Map>),
+    /// Read and edit the documents of spaces: texts that many write at once
+    #[command(subcommand)]
+    Doc(Box<Doc>),
     /// Found a closed mesh, and say who is in it
     #[command(subcommand)]
     Mesh(Box<Mesh>),
@@ -490,6 +495,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Map(map) => {
             let runtime = runtime()?;
             let result = runtime.block_on(commands::map::map(&common, *map));
+            // A thread that reads the input can't be ended otherwise.
+            runtime.shutdown_background();
+            result
+        }
+        Command::Doc(doc) => {
+            let runtime = runtime()?;
+            let result = runtime.block_on(commands::doc::doc(&common, *doc));
             // A thread that reads the input can't be ended otherwise.
             runtime.shutdown_background();
             result

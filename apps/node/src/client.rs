@@ -1,6 +1,7 @@
 //! Talks to a running node over its local interface.
 
 mod blobs;
+mod documents;
 mod file;
 mod options;
 mod services;

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod blob;
 pub(crate) mod config;
+pub(crate) mod doc;
 pub(crate) mod key;
 pub(crate) mod map;
 pub(crate) mod mesh;

@@ -58,6 +58,11 @@ pub(crate) fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// Whether what is printed may have colours: on a terminal, unless `NO_COLOR` is set.
+pub(crate) fn is_coloured() -> bool {
+    io::stdout().is_terminal() && !no_color()
+}
+
 /// A table without lines, with this header.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();

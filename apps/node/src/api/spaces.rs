@@ -246,7 +246,7 @@ pub(super) async fn write(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn open(api: &Api, space: &str) -> Result<aether_crdt::Space, Problem> {
+pub(super) async fn open(api: &Api, space: &str) -> Result<aether_crdt::Space, Problem> {
     api.spaces().get(space).await.map_err(no_space)
 }
 
@@ -282,7 +282,7 @@ fn no_space(error: OpenError) -> Problem {
     Problem::new(status, told(&error))
 }
 
-fn not_written(error: WriteError) -> Problem {
+pub(super) fn not_written(error: WriteError) -> Problem {
     use replica::WriteError as Refused;
     let status = match &error {
         WriteError::Edit(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,14 +1,21 @@
 //! What the interface says and hears, in JSON. Unknown members are to be ignored: later releases
 //! add some.
 
+mod documents;
 mod spaces;
 
 use aether_mesh::{Direction, Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::spaces::{
-    MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceStatus, SpaceTicket, Spaces,
+pub use self::{
+    documents::{
+        Document, DocumentAction, DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch,
+        DocumentSplice, DocumentTurn, DocumentVersion,
+    },
+    spaces::{
+        MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceStatus, SpaceTicket, Spaces,
+    },
 };
 
 /// The node as it is now.

@@ -3,6 +3,7 @@
 mod api;
 mod blobs;
 mod closed;
+mod documents;
 mod failures;
 mod run;
 mod secured;

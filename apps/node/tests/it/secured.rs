@@ -11,7 +11,7 @@ use std::{
 use crate::support::{aether, data, output, stderr, stdout};
 
 /// A token of the interface of the node in this home, as text.
-fn token(home: &Path, role: &str) -> String {
+pub(crate) fn token(home: &Path, role: &str) -> String {
     let made = output(aether(home).args(["api", "token", "--role", role]));
     assert!(made.status.success(), "{}", stderr(&made));
     assert!(stderr(&made).contains("take back  aether api revoke 12D3KooW"), "{}", stderr(&made));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Node, failure, http, output, stdout, until, within};
 
 /// Two nodes in a space, and its name.
-async fn together(mesh: &str) -> (Node, Node) {
+pub(crate) async fn together(mesh: &str) -> (Node, Node) {
     let (first, second) = Node::pair(mesh).await;
     let done = output(&mut first.aether(&["space", "create", "guests"]));
     assert!(done.status.success(), "{done:?}");

@@ -285,6 +285,24 @@ impl<'a> View<'a> {
         Ok(element.map(|element| Anchor::on(object, element, bias)))
     }
 
+    /// The names of a list's elements, or of a text's characters and blocks, in order. They keep
+    /// their names and their order in every version, so what was made of an older one can be done
+    /// to this one: what is between two of them still is.
+    pub fn elements(&self, object: ObjId) -> Result<Vec<OpRef>, ViewError> {
+        self.is(object, &[Kind::List, Kind::Text])?;
+        let id = object.to_automerge();
+        let ops: Vec<Option<OpRef>> = match self.heads() {
+            None => {
+                read!(self, doc => doc.list_range(id, ..).map(|e| OpRef::of(&e.id())).collect())?
+            }
+            Some(heads) => read!(self, doc => {
+                doc.list_range_at(id, .., heads).map(|e| OpRef::of(&e.id())).collect()
+            })?,
+        };
+        // Automerge has marks among them, which are no elements.
+        Ok(ops.into_iter().filter_map(|op| self.body.element(object, op?)).collect())
+    }
+
     /// Where an anchor is now; `None` if it names nothing in this document, or the document is
     /// looked at as it was. Any bytes may have made the anchor.
     pub fn position(&self, anchor: &Anchor) -> Result<Option<usize>, ViewError> {

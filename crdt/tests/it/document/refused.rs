@@ -254,6 +254,34 @@ fn an_anchor_stays_with_its_element_whatever_others_do() {
     }
 }
 
+#[test]
+fn elements_keep_their_names_and_their_order_in_every_version() {
+    let Objects { mut body, text, list } = objects(TextUnit::Utf16);
+    let elements = |body: &Body, of| body.view().unwrap().elements(of).unwrap();
+    let (before, items) = (elements(&body, text), elements(&body, list));
+    let version = body.heads().unwrap();
+    assert_eq!((before.len(), items.len()), (3, 1), "characters, whatever they are counted by");
+    body.edit(|edit| {
+        edit.splice_text(text, 3, 1, "x")?;
+        edit.split_block(text, 1)?;
+        edit.mark(text, 1..4, "b", true, Expand::None)?;
+        edit.put(list, 0, "another")
+    })
+    .unwrap();
+    // Pending, and committed.
+    for _ in 0..2 {
+        let after = elements(&body, text);
+        assert_eq!(after.len(), body.view().unwrap().text(text).unwrap().chars().count());
+        assert_eq!((after[0], after[2]), (before[0], before[1]));
+        assert!(!after.contains(&before[2]), "it was deleted");
+        assert_eq!(elements(&body, list), items, "an element is not what is put there");
+        body.commit(0).unwrap();
+    }
+    let view = body.view_at(&version).unwrap().unwrap();
+    assert_eq!((view.elements(text), view.elements(list)), (Ok(before), Ok(items)));
+    assert_eq!(view.elements(ROOT), Err(ViewError::WrongType));
+}
+
 /// The same anchor in another object.
 fn swapped(anchor: &Anchor, object: ObjId) -> Vec<u8> {
     let mut bytes = anchor.to_bytes();

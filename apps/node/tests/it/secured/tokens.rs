@@ -42,6 +42,7 @@ async fn routes(node: &Node) -> Vec<(Method, String, Option<&'static str>)> {
             let path = path.replace("{name}", "t").replace("{id}", "i");
             let path = path.replace("{service}", "s").replace("{endpoint}", "e");
             let path = path.replace("{space}", "s").replace("{map}", "m").replace("{key}", "k");
+            let path = path.replace("{document}", "d");
             routes.push((method, path, role));
         }
     }
