@@ -86,7 +86,7 @@ fn a_session_outlives_the_server_that_began_it() {
     let mut ada = Browser { cookie: cookie.clone(), visits: 0 };
     assert!(ada.visits(&first).ends_with("ada, visit 1\n"));
     assert!(first.answers("GET /", "").starts_with("HTTP/1.1 401"));
-    let all = |visits| format!("ada, visit {visits}\n");
+    let all = |visits: usize| format!("ada, visit {visits}\n");
     ada.sees(&second, all);
     ada.sees(&third, all);
 

@@ -20,7 +20,7 @@ fn ticket(person: &Person) -> String {
 fn list(person: &Person) -> Vec<String> {
     let header = person.sees(|line| line.contains(" to do, "));
     let numbers = header.split(' ').filter_map(|word| word.parse::<usize>().ok());
-    let items = numbers.sum();
+    let items: usize = numbers.sum();
     (0..items).map(|_| person.sees(|_| true).trim().to_owned()).collect()
 }
 
