@@ -4,6 +4,7 @@
 //! each answer it reads what it needs, so that it can drive nodes of other releases too. The node's
 //! own client shares its types with the node, so it would never notice that they have changed.
 
+mod documents;
 mod maps;
 
 use std::{collections::VecDeque, path::Path, time::Duration};
@@ -12,7 +13,10 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-pub use self::maps::{MapPage, SpaceState};
+pub use self::{
+    documents::Document,
+    maps::{MapPage, SpaceState},
+};
 use crate::sse::{SseEvent, SseParser};
 
 /// How long a call may take on a machine that runs fifty nodes.

@@ -50,7 +50,7 @@ mod traffic;
 mod workers;
 
 pub use self::{
-    api::{Answer, Api, CallError, Events, MapPage, Mesh, Peer, SpaceState, Status},
+    api::{Answer, Api, CallError, Document, Events, MapPage, Mesh, Peer, SpaceState, Status},
     cluster::{Cluster, Node},
     lab::{Lab, Options, TOPIC},
     report::{Report, Row, percentile},

@@ -8,6 +8,7 @@ mod publish;
 mod restart;
 mod serve;
 mod spread;
+mod typing;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -33,6 +34,8 @@ pub enum Stage {
     Spread,
     /// All nodes write to one map, one of them dies in the middle, and all end with the same.
     Maps,
+    /// All nodes type into one text, one of them dies in the middle, and nothing is lost.
+    Type,
     /// A stranger floods one node with all that it can, and the mesh goes on.
     Flood,
     /// A fifth of the nodes is killed with -9 and comes back, three times.
@@ -46,7 +49,7 @@ impl Stage {
         // What a process has in memory is read as Linux tells it.
         let flood = cfg!(target_os = "linux").then_some(Self::Flood);
         let usual = [Self::Form, Self::Publish, Self::Restart, Self::Serve, Self::Spread];
-        usual.into_iter().chain([Self::Maps]).chain(flood).chain(churn).collect()
+        usual.into_iter().chain([Self::Maps, Self::Type]).chain(flood).chain(churn).collect()
     }
 
     /// The name, in lower case.
@@ -58,6 +61,7 @@ impl Stage {
             Self::Serve => "serve",
             Self::Spread => "spread",
             Self::Maps => "maps",
+            Self::Type => "type",
             Self::Flood => "flood",
             Self::Churn => "churn",
         }
@@ -73,6 +77,7 @@ impl Stage {
             Self::Serve => serve::run(lab).await,
             Self::Spread => spread::run(lab).await,
             Self::Maps => maps::run(lab).await,
+            Self::Type => typing::run(lab).await,
             Self::Flood => flood::run(lab).await,
             Self::Churn => churn::run(lab).await,
         }
@@ -122,7 +127,7 @@ mod tests {
     fn large_labs_are_churned() {
         let small = [Stage::Form, Stage::Publish, Stage::Restart, Stage::Serve, Stage::Spread];
         assert!(Stage::tour(5).starts_with(&small) && !Stage::tour(5).contains(&Stage::Churn));
-        assert!(Stage::tour(5).contains(&Stage::Maps));
+        assert!(Stage::tour(5).contains(&Stage::Maps) && Stage::tour(5).contains(&Stage::Type));
         assert_eq!(Stage::tour(5).contains(&Stage::Flood), cfg!(target_os = "linux"));
         assert_eq!(Stage::tour(50).last(), Some(&Stage::Churn));
     }

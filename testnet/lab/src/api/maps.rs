@@ -80,7 +80,7 @@ impl Api {
     }
 
     /// Posts JSON, and gives what is answered; nothing is `null`.
-    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let call = self.http.post(format!("{}{path}", self.url)).timeout(CALL_TIMEOUT);
         let call = call.header("content-type", "application/json").body(body.to_string());
         let text = check(call.send().await?).await?.text().await?;

@@ -158,7 +158,7 @@ fn what_can_not_be_is_told() {
     assert!(error(&["--nodes", "1"]).contains("from 2 to 200"));
     assert!(
         error(&["--stages", "dance"])
-            .contains("form, publish, restart, serve, spread, maps, flood, churn")
+            .contains("form, publish, restart, serve, spread, maps, type, flood, churn")
     );
     assert!(error(&["--input", "/nowhere"]).contains("name a text file with --input"));
     assert!(error(&["--aether", "/nowhere", "--input", manifest]).contains("build it first"));
