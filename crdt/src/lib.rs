@@ -1,8 +1,8 @@
 //! State on which all replicas converge, though they work offline and some of their writers lie.
 //!
-//! A [`Space`] holds documents, maps, sets, counters and registers. Every node that has the space has all of
-//! it, writes to it without asking anybody, and hears what others write as soon as it meets one
-//! that has it.
+//! A [`Space`] holds documents, maps, sets, counters and registers. Every node that has the space
+//! has all of it, writes to it without asking anybody, and hears what others write as soon as it
+//! meets one that has it.
 //!
 //! ```no_run
 //! # #[cfg(feature = "net")]
@@ -35,8 +35,9 @@
 //!   and signed with Ed25519. State is a pure function of a set of feed entries.
 //!
 //! What spaces don't have yet: writers by grant, and the compaction of what was overwritten.
-//! ([`proto::access`] decides who may write; no space uses it.) A space is open to everyone who has its ticket, and who has it
-//! can fill the disks of all others: give it to those you trust with that.
+//! ([`proto::access`] decides who may write; no space uses it.) A space is open to everyone who has
+//! its ticket, and who has it can fill the disks of all others: give it to those you trust with
+//! that.
 
 pub mod proto;
 

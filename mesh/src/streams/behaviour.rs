@@ -124,8 +124,8 @@ impl Behaviour {
         }
     }
 
-    /// Opens a stream, dialing the peer if it isn't connected. If nobody knows an address of it, one
-    /// is waited for, for a second or two.
+    /// Opens a stream, dialing the peer if it isn't connected. If nobody knows an address of it,
+    /// one is waited for, for a second or two.
     pub(crate) fn open(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, opening: Opening) {
         if let Some(connection) = self.best_connection(&peer) {
             let handler = NotifyHandler::One(connection);

@@ -103,8 +103,8 @@ fn editor(home: &Path, does: &str) {
          until [ -e go ]; do sleep 0.02; done\n{does}\n"
     );
     let path = home.join("editor");
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&path, script).expect("a script can be written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("and run");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
