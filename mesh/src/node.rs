@@ -243,9 +243,9 @@ impl Node {
         self.inner.network.send(Command::Dial { address }).await.map_err(|_| Closed)
     }
 
-    /// Has nothing to do with a peer from now on: closes the connections to it and makes none, until
-    /// it is [unblocked](Self::unblock) or the node stops. What it wrote still comes, by way of
-    /// others. Up to 4,096 peers can be blocked.
+    /// Has nothing to do with a peer from now on: closes the connections to it and makes none,
+    /// until it is [unblocked](Self::unblock) or the node stops. What it wrote still comes, by way
+    /// of others. Up to 4,096 peers can be blocked.
     ///
     /// # Errors
     /// That many are; or the node has stopped.

@@ -6,7 +6,7 @@
 //! `AETHER_TRACE=FILE.json` it is one of the concurrent traces of
 //! <https://github.com/josephg/editing-traces>, unpacked, and must end with its `endContent`:
 //!
-//! `AETHER_TRACE=friendsforever.json cargo test -p aether-crdt --no-default-features --test it trace`
+//! `AETHER_TRACE=FILE.json cargo test -p aether-crdt --no-default-features --test it trace`
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
