@@ -54,7 +54,7 @@ pub struct Document {
     space: Space,
     collection: Collection,
     commands: mpsc::Sender<Command>,
-    patches: broadcast::Sender<PatchEvent>,
+    patches: broadcast::Sender<Told>,
 }
 
 /// What became different in a document.
@@ -202,6 +202,14 @@ impl Document {
         Ok(self.run(Live::undo).await??)
     }
 
+    /// What is edited from now on is taken back apart from what was edited before, without a pause.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub async fn undo_barrier(&self) -> Result<(), DocumentError> {
+        self.run(Live::undo_barrier).await
+    }
+
     /// Takes back the last undo, if nothing was edited since. Says whether there was one.
     ///
     /// # Errors
@@ -257,10 +265,13 @@ impl fmt::Debug for Document {
     }
 }
 
+/// What readers of patches are told.
+type Told = Result<PatchEvent, Missed>;
+
 /// What becomes different in a document: see [`Document::patches`].
 #[derive(Debug)]
 pub struct Patches {
-    events: broadcast::Receiver<PatchEvent>,
+    events: broadcast::Receiver<Told>,
 }
 
 /// A reader of patches has missed some, or the document was opened anew: read it again.
@@ -276,9 +287,7 @@ impl Patches {
     /// back.
     pub async fn next(&mut self) -> Option<Result<PatchEvent, Missed>> {
         match self.events.recv().await {
-            // Nothing is what a document that was opened anew says.
-            Ok(event) if event.patches.is_empty() => Some(Err(Missed)),
-            Ok(event) => Some(Ok(event)),
+            Ok(told) => Some(told),
             Err(broadcast::error::RecvError::Lagged(_)) => Some(Err(Missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }

@@ -223,22 +223,24 @@ impl<R: Rows> Book<R> {
         };
         let kept = self.nodes(local, node.number, reach)?;
         let known = self.catalog.at_mut(local);
-        let before = known.feed.evidence();
+        let (before, fork) = (known.feed.evidence(), documents::fork(&known.feed));
         let placed = known.feed.insert(node, &kept);
         let evidence = known.feed.evidence();
         let is_forked_anew = evidence != before;
+        // If the branch that counts for documents is the same, they stay as they are.
+        let is_recounted = documents::fork(&known.feed) != fork;
         if is_forked_anew {
             self.witness(local, before, &[header])?;
         }
         if let Some(evicted) = placed.evicted() {
             for gone in kept.above(evicted) {
-                self.drop_entry(local, gone.tip())?;
+                self.drop_entry(local, gone.tip(), is_recounted)?;
             }
         }
         if placed.is_new() {
             self.put(local, entry)?;
             self.apply(local, entry)?;
-            if placed != Placed::Appended {
+            if is_recounted {
                 self.recount(local)?;
             }
         }
@@ -326,7 +328,7 @@ impl<R: Rows> Book<R> {
         Ok(())
     }
 
-    fn drop_entry(&mut self, local: u32, tip: Tip) -> Result<(), R::Error> {
+    fn drop_entry(&mut self, local: u32, tip: Tip, is_recounted: bool) -> Result<(), R::Error> {
         let row = layout::header(local, tip);
         let position = self.rows.get(&row)?.map(|value| layout::read_header(&value).0);
         if let Some(position) = position {
@@ -336,7 +338,9 @@ impl<R: Rows> Book<R> {
             if let Some(position) = position {
                 self.drop_changes(&entry, position)?;
             }
-            documents::of(&entry).try_for_each(|document| self.make_stale(document))?;
+            if is_recounted {
+                documents::of(&entry).try_for_each(|document| self.make_stale(document))?;
+            }
             for collection in map::Batch::whole(&entry).collections() {
                 self.make_stale(&collection)?;
             }

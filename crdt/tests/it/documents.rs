@@ -1,6 +1,6 @@
 //! Documents on real nodes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use aether_crdt::{
     Document, Space, Spaces,
@@ -128,7 +128,7 @@ async fn undo_takes_back_what_was_edited_here() {
         move |edit: &mut Edit<'_>| edit.put(ObjId::Root, key, value).map(drop)
     };
     document.change(put("title", "old")).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    document.undo_barrier().await.unwrap();
     document.change(put("title", "new")).await.unwrap();
     assert!(document.undo().await.unwrap());
     let title = |content: Content| match content {

@@ -26,18 +26,18 @@ use tokio::{
 };
 
 use super::{
-    ChangeError, DocumentError, PatchEvent,
+    ChangeError, DocumentError, Missed, PatchEvent, Told,
     live::{Live, Place},
 };
 use crate::{
     Space,
-    driver::{Request, Told, WriteFailed, Written},
+    driver::{self, Request, WriteFailed, Written},
     proto::{
         document::{
             MAX_CHUNK,
             body::{Broken, Refused},
             edit::EditError,
-            state::{Origin, Output},
+            state::Output,
             template::Template,
         },
         entry::Collection,
@@ -78,12 +78,12 @@ impl fmt::Debug for Command {
 }
 
 /// How a desk is talked to.
-type Talk = (mpsc::Sender<Command>, broadcast::Sender<PatchEvent>);
+type Talk = (mpsc::Sender<Command>, broadcast::Sender<Told>);
 
 #[derive(Debug)]
 struct Seat {
     commands: mpsc::WeakSender<Command>,
-    patches: broadcast::Sender<PatchEvent>,
+    patches: broadcast::Sender<Told>,
     ended: Option<JoinHandle<()>>,
 }
 
@@ -158,8 +158,8 @@ struct Desk {
     space: Space,
     collection: Collection,
     template: Template,
-    patches: broadcast::Sender<PatchEvent>,
-    told: broadcast::Receiver<Told>,
+    patches: broadcast::Sender<Told>,
+    told: broadcast::Receiver<driver::Told>,
     live: Option<Box<Live>>,
     begun: Instant,
     /// When it was last used.
@@ -184,7 +184,7 @@ impl Desk {
         space: Space,
         collection: Collection,
         template: Template,
-        patches: broadcast::Sender<PatchEvent>,
+        patches: broadcast::Sender<Told>,
     ) -> Self {
         Self {
             told: space.told(),
@@ -306,11 +306,11 @@ impl Desk {
     }
 
     /// What is held since was told in one go, if it came in one go.
-    async fn on_told(&mut self, told: Told) {
-        let mut is_rebuilt = told == Told::Rebuilt;
+    async fn on_told(&mut self, told: driver::Told) {
+        let mut is_rebuilt = told == driver::Told::Rebuilt;
         loop {
             match self.told.try_recv() {
-                Ok(told) => is_rebuilt |= told == Told::Rebuilt,
+                Ok(told) => is_rebuilt |= told == driver::Told::Rebuilt,
                 Err(TryRecvError::Lagged(_)) => is_rebuilt = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
@@ -385,7 +385,7 @@ impl Desk {
                 }
                 Output::Patches(origin, patches) if !patches.is_empty() => {
                     // Without a reader nobody hears it.
-                    let _ = self.patches.send(PatchEvent { origin, patches });
+                    let _ = self.patches.send(Ok(PatchEvent { origin, patches }));
                 }
                 Output::Patches(..) => {}
                 Output::Void(change, why) => {
@@ -460,9 +460,8 @@ impl Desk {
     /// Forgets the document as it is in memory: it is opened anew when it is next used.
     fn lose(&mut self) {
         if self.live.take().is_some() {
-            let patches = Vec::new();
-            // Readers are told by an event of nothing that they have to read it again.
-            let _ = self.patches.send(PatchEvent { origin: Origin::Rebuilt, patches });
+            // Readers have to read it again.
+            let _ = self.patches.send(Err(Missed));
         }
     }
 

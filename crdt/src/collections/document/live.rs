@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use aether_core::{
     Time,
-    wire::{Reader, WireError, Writer as Bytes},
+    wire::{Reader, Writer as Bytes},
 };
 use aether_store::ReadError;
 
@@ -16,6 +16,7 @@ use crate::{
         book::{self, Counting},
         document::{
             ActorId, Change, ChangeHash,
+            body::{Broken, Settings},
             content::TextUnit,
             edit::{Edit, EditError},
             op::{read_op, write_op},
@@ -91,7 +92,7 @@ impl Live {
         let stored = book::file(place.space.shelf(), &place.collection)?;
         let size = stored.as_ref().map_or(0, Vec::len);
         let mut live = Self {
-            state: Document::asleep(Config::new(crate::proto::document::body::Settings {
+            state: Document::asleep(Config::new(Settings {
                 actor: actor(&place, lane),
                 unit: TextUnit::default(),
                 limit: DEFAULT_LIMIT,
@@ -110,7 +111,7 @@ impl Live {
             now,
             wall,
         };
-        let file = stored.as_deref().and_then(|bytes| File::decode(bytes).ok());
+        let file = stored.as_deref().and_then(File::decode);
         if let Some(file) = &file
             && file.feed == live.place.writer.feed
         {
@@ -315,11 +316,15 @@ impl Live {
         edit: impl FnOnce(&mut Edit<'_>) -> Result<T, EditError>,
     ) -> Result<T, EditError> {
         let done = self.state.edit(self.now, self.wall, edit);
-        done.unwrap_or(Err(EditError::Broken(crate::proto::document::body::Broken)))
+        done.unwrap_or(Err(EditError::Broken(Broken)))
     }
 
     pub(super) fn undo(&mut self) -> Result<bool, EditError> {
         self.state.undo(self.now, self.wall).unwrap_or(Ok(false))
+    }
+
+    pub(super) fn undo_barrier(&mut self) {
+        self.state.undo_barrier();
     }
 
     pub(super) fn redo(&mut self) -> Result<bool, EditError> {
@@ -402,16 +407,15 @@ impl<'a> File<'a> {
         writer.finish()
     }
 
-    fn decode(bytes: &'a [u8]) -> Result<Self, WireError> {
+    /// `None` if it is of another version, or torn.
+    fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        if reader.u8()? != 1 {
-            return Err(WireError::TooShort);
-        }
-        let at = Position::from_number(reader.u64()?);
-        let (feed, lane) = (FeedId::read(&mut reader)?, reader.u8()?);
-        let count = reader.u32()?;
-        let missing = (0..count).map(|_| reader.u64().map(Position::from_number));
-        let missing = missing.collect::<Result<_, _>>()?;
-        Ok(Self { at, feed, lane, missing, document: reader.rest() })
+        (reader.u8().ok()? == 1).then_some(())?;
+        let at = Position::from_number(reader.u64().ok()?);
+        let (feed, lane) = (FeedId::read(&mut reader).ok()?, reader.u8().ok()?);
+        let count = reader.u32().ok()?;
+        let missing = (0..count).map(|_| Some(Position::from_number(reader.u64().ok()?)));
+        let missing = missing.collect::<Option<_>>()?;
+        Some(Self { at, feed, lane, missing, document: reader.rest() })
     }
 }

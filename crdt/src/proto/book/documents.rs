@@ -57,7 +57,7 @@ pub struct Counting {
 
 /// Of a feed with several branches: where they begin, and what tells the one that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fork {
+pub(super) struct Fork {
     /// What stands below all branches, and counts.
     trunk: u64,
     head: Hash,
@@ -149,6 +149,11 @@ fn counting(feed: &Feed) -> Option<(Fork, Tip)> {
     }
 }
 
+/// Which branch of a feed counts, if it has several.
+pub(super) fn fork(feed: &Feed) -> Option<Fork> {
+    counting(feed).map(|(fork, _)| fork)
+}
+
 impl<R: Rows> Book<R> {
     /// Notes which documents an entry changes that was put at a position.
     pub(super) fn put_changes(
@@ -172,8 +177,9 @@ impl<R: Rows> Book<R> {
         Ok(())
     }
 
-    /// The branches of a feed are others than before: other entries may count for the documents
-    /// that those above the trunk change.
+    /// Another branch of a feed counts than before: other entries count for the documents that
+    /// those above the trunk change. Reads them all, which a liar can't bring about often: each time
+    /// it needs a smaller hash, or a lower fork.
     pub(super) fn recount(&mut self, local: u32) -> Result<(), R::Error> {
         let Some((fork, _)) = counting(self.at(local).feed()) else { return Ok(()) };
         for node in self.nodes(local, fork.trunk.saturating_add(1), u64::MAX)?.iter() {

@@ -113,3 +113,23 @@ fn a_file_goes_when_an_entry_that_it_may_hold_counts_no_more() {
     let book = Book::open(book.rows().clone()).unwrap_or_else(|e| match e {});
     assert!(book.stale().is_empty());
 }
+
+#[test]
+fn a_file_stays_when_only_the_branch_that_does_not_count_is_another() {
+    let mut book = Book::open(Memory::new()).unwrap_or_else(|e| match e {});
+    let first = entry(1, None, &document(), 0);
+    let mut twins: Vec<Entry> = (1..4).map(|n| entry(1, Some(&first), &document(), n)).collect();
+    twins.sort_by_key(|entry| entry.header().hash());
+    let [smallest, middle, largest] = &twins[..] else { unreachable!() };
+    for entry in [&first, smallest, largest] {
+        let Ok(_) = book.take(entry, Authority::Genesis);
+    }
+    let Ok(()) = book.rebuild(&document());
+    let Ok(()) = book.rows_mut().put(file_row(&document()), b"file".to_vec());
+    let Ok(taken) = book.take(middle, Authority::Genesis);
+    assert!(matches!(taken.placed, Placed::Replaced { .. }));
+    assert_eq!(file(book.rows(), &document()), Ok(Some(b"file".to_vec())));
+    assert!(book.stale().is_empty());
+    let listed = changes(book.rows(), &document(), Position::ZERO).count();
+    assert_eq!(listed, 3, "what was evicted is listed no more");
+}
