@@ -103,7 +103,7 @@ async fn a_stream_waits_for_the_address_of_a_peer_that_is_only_known_by_name() {
     let mut incoming = first.accept_streams("talk").await.unwrap();
     let opening = second.open_stream(first.id(), "talk");
     let telling = async {
-        // Time for the dial without an address to fail; if it hasn't, the stream comes all the same.
+        // Time for the dial without an address to fail; if it hasn't, the stream still comes.
         tokio::time::sleep(Duration::from_millis(20)).await;
         for address in first.addresses().await.unwrap() {
             second.dial(address).await.unwrap();

@@ -1,5 +1,6 @@
 //! What is tried, in the order of the tour. A stage is a variant here and a module with a `run`.
 
+mod accident;
 mod churn;
 mod flood;
 mod form;

@@ -147,6 +147,8 @@ pub(super) async fn replace(
     body: String,
 ) -> Result<Json<DocumentVersion>, Problem> {
     let base = base.as_deref().map(version).transpose()?;
+    // A comparison takes some 50 times the text: no more at a time than there may be streams.
+    let _permit = api.stream()?;
     let document = document_of(&api, &space, &document).await?;
     let read = |view: &View<'_>| {
         let text = text_of(view)?;
@@ -239,10 +241,7 @@ pub(super) async fn undo(
     State(api): State<Api>,
     Path((space, document)): Path<(String, String)>,
 ) -> Result<Json<DocumentTurn>, Problem> {
-    let document = document_of(&api, &space, &document).await?;
-    let done = document.undo().await.map_err(unchanged)?;
-    document.durable().await.map_err(unchanged)?;
-    Ok(Json(DocumentTurn { done }))
+    turned(&document_of(&api, &space, &document).await?, Handle::undo).await
 }
 
 /// Takes back the last undo, durably, if nothing was edited at this node since.
@@ -261,8 +260,14 @@ pub(super) async fn redo(
     State(api): State<Api>,
     Path((space, document)): Path<(String, String)>,
 ) -> Result<Json<DocumentTurn>, Problem> {
-    let document = document_of(&api, &space, &document).await?;
-    let done = document.redo().await.map_err(unchanged)?;
+    turned(&document_of(&api, &space, &document).await?, Handle::redo).await
+}
+
+async fn turned(
+    document: &Handle,
+    turn: impl AsyncFnOnce(&Handle) -> Result<bool, ChangeError>,
+) -> Result<Json<DocumentTurn>, Problem> {
+    let done = turn(document).await.map_err(unchanged)?;
     document.durable().await.map_err(unchanged)?;
     Ok(Json(DocumentTurn { done }))
 }

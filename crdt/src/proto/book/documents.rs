@@ -178,8 +178,8 @@ impl<R: Rows> Book<R> {
     }
 
     /// Another branch of a feed counts than before: other entries count for the documents that
-    /// those above the trunk change. Reads them all, which a liar can't bring about often: each time
-    /// it needs a smaller hash, or a lower fork.
+    /// those above the trunk change. Reads them all, which a liar can't bring about often: each
+    /// time it needs a smaller hash, or a lower fork.
     pub(super) fn recount(&mut self, local: u32) -> Result<(), R::Error> {
         let Some((fork, _)) = counting(self.at(local).feed()) else { return Ok(()) };
         for node in self.nodes(local, fork.trunk.saturating_add(1), u64::MAX)?.iter() {

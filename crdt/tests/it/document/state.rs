@@ -415,7 +415,7 @@ fn of_two_branches_the_one_that_counts_is_shown_whichever_came_first() {
         let mut document = Document::new(config(9));
         for branch in [came, 1 - came] {
             for change in &all[branch] {
-                // Until other entries count, the second of a number is void, or waits for one that is.
+                // Until other entries count, the second of a number is void, or waits for one.
                 give(&mut document, change);
             }
             document.settle();

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
+use super::accident::{self, Writer};
 use crate::{
     api::Api,
     lab::{Lab, now},
@@ -25,9 +26,6 @@ const BATCH: usize = 250;
 
 /// Of so many keys one is written by two nodes.
 const SHARED: usize = 100;
-
-/// How long the node is away that is killed.
-const AWAY: Duration = Duration::from_secs(1);
 
 const MAP: &str = "keys";
 
@@ -53,7 +51,8 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
     let writing = Writing { space, keys, nodes: lab.nodes(), acknowledged, retried };
 
     let started = now();
-    write_all(lab, &writing).await?;
+    let is_half = || writing.acknowledged.get() >= writing.keys / 2;
+    accident::amid(lab, |writer| write(&writing, writer), is_half).await?;
     let took = started.elapsed();
     let written = writing.acknowledged.get();
     lab.report.measure(STAGE, "keys", float(keys), "");
@@ -96,58 +95,19 @@ impl Writing {
     }
 }
 
-/// Writes through all nodes; when half is acknowledged, one of them dies and comes back.
-async fn write_all(lab: &mut Lab, writing: &Writing) -> Result<()> {
-    let victim = lab.draw_nodes(1)[0];
-    let apis: Vec<Api> =
-        lab.cluster.nodes().iter().map(|node| Ok(node.api()?.clone())).collect::<Result<_>>()?;
-    let (back, is_back) = tokio::sync::watch::channel(None::<Api>);
-    let timeout = lab.timeout() * 4;
-    let writers = apis.iter().enumerate().map(|(node, api)| {
-        let again = (node == victim).then(|| is_back.clone());
-        write(writing, node, api.clone(), again)
-    });
-    let accident = async {
-        while writing.acknowledged.get() < writing.keys / 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        println!("  kill -9 of {}", lab.cluster.nodes()[victim].name);
-        lab.kill(&[victim])?;
-        tokio::time::sleep(AWAY).await;
-        let wait = lab.timeout();
-        lab.cluster.launch(&[victim], wait).await?;
-        let _ = back.send(Some(lab.cluster.nodes()[victim].api()?.clone()));
-        Ok(())
-    };
-    let all = async { tokio::try_join!(try_join_all(writers), accident) };
-    match tokio::time::timeout(timeout, all).await {
-        Ok(result) => result.map(drop),
-        Err(_) => bail!("{} writes are acknowledged after {timeout:?}", writing.acknowledged.get()),
-    }
-}
-
 /// Writes what is a node's to write. What fails is written again once the node is back, if it is
 /// the one that dies; what was acknowledged isn't.
-async fn write(
-    writing: &Writing,
-    node: usize,
-    mut api: Api,
-    mut again: Option<tokio::sync::watch::Receiver<Option<Api>>>,
-) -> Result<()> {
+async fn write(writing: &Writing, mut writer: Writer) -> Result<()> {
+    let node = writer.node;
     for batch in writing.batches(node) {
         let put: BTreeMap<String, Value> = batch
             .iter()
             .map(|&number| (Writing::key(number), Writing::value(number, node)))
             .collect();
         let put = json!(put);
-        loop {
-            let Err(error) = api.put_all(&writing.space, MAP, &put).await else { break };
-            let Some(mut back) = again.take() else {
-                return Err(error.context(format!("node{node} doesn't take a batch")));
-            };
+        while let Err(error) = writer.api.put_all(&writing.space, MAP, &put).await {
+            writer.failed(error, "a batch").await?;
             writing.retried.set(writing.retried.get() + 1);
-            let found = back.wait_for(Option::is_some).await.context("the node stays away")?;
-            api = found.clone().context("the node is back")?;
         }
         writing.acknowledged.set(writing.acknowledged.get() + batch.len());
     }

@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use futures::future::try_join_all;
 
+use super::accident::{self, Writer};
 use crate::{
     api::{Api, Document},
     lab::{Lab, now},
@@ -27,9 +28,6 @@ const SENTENCES_VARIABLE: &str = "AETHER_TYPE_SENTENCES";
 
 /// After so many sentences a writer strikes one out.
 const STRIKE: usize = 4;
-
-/// How long the node is away that is killed.
-const AWAY: Duration = Duration::from_secs(1);
 
 const DOCUMENT: &str = "letter";
 
@@ -108,9 +106,10 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
     let typing = Typing { space, papers, acknowledged, retried, times: RefCell::default() };
 
     let started = now();
-    type_all(lab, &typing).await?;
+    let edits: usize = typing.papers.iter().map(|paper| paper.drafts.len()).sum();
+    let is_half = || typing.acknowledged.get() >= edits / 2;
+    accident::amid(lab, |writer| write(&typing, writer), is_half).await?;
     let took = started.elapsed();
-    let edits = typing.acknowledged.get();
     lab.report.measure(STAGE, "edits acknowledged", float(edits), "");
     let rate = float(edits) / took.as_secs_f64().max(0.001);
     lab.report.measure(STAGE, "rate, a kill in between", rate, "edits/s");
@@ -132,54 +131,14 @@ pub(super) async fn run(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Types through all nodes; when half is acknowledged, one of them dies and comes back.
-async fn type_all(lab: &mut Lab, typing: &Typing) -> Result<()> {
-    let victim = lab.draw_nodes(1)[0];
-    let apis: Vec<Api> =
-        lab.cluster.nodes().iter().map(|node| Ok(node.api()?.clone())).collect::<Result<_>>()?;
-    let (back, is_back) = tokio::sync::watch::channel(None::<Api>);
-    let timeout = lab.timeout() * 4;
-    let writers = apis.iter().enumerate().map(|(node, api)| {
-        let again = (node == victim).then(|| is_back.clone());
-        write(typing, node, api.clone(), again)
-    });
-    let edits: usize = typing.papers.iter().map(|paper| paper.drafts.len()).sum();
-    let accident = async {
-        while typing.acknowledged.get() < edits / 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        println!("  kill -9 of {}", lab.cluster.nodes()[victim].name);
-        lab.kill(&[victim])?;
-        tokio::time::sleep(AWAY).await;
-        let wait = lab.timeout();
-        lab.cluster.launch(&[victim], wait).await?;
-        let _ = back.send(Some(lab.cluster.nodes()[victim].api()?.clone()));
-        Ok(())
-    };
-    let all = async { tokio::try_join!(try_join_all(writers), accident) };
-    match tokio::time::timeout(timeout, all).await {
-        Ok(result) => result.map(drop),
-        Err(_) => bail!("{} edits are acknowledged after {timeout:?}", typing.acknowledged.get()),
-    }
-}
-
 /// Types what is a node's to type. What fails is tried again once the node is back, if it is the
 /// one that dies.
-async fn write(
-    typing: &Typing,
-    node: usize,
-    mut api: Api,
-    mut again: Option<tokio::sync::watch::Receiver<Option<Api>>>,
-) -> Result<()> {
+async fn write(typing: &Typing, mut writer: Writer) -> Result<()> {
+    let node = writer.node;
     for number in 0..typing.papers[node].drafts.len() {
-        loop {
-            let Err(error) = step(typing, node, &api, number).await else { break };
-            let Some(mut back) = again.take() else {
-                return Err(error.context(format!("node{node} doesn't take an edit")));
-            };
+        while let Err(error) = step(typing, node, &writer.api, number).await {
+            writer.failed(error, "an edit").await?;
             typing.retried.set(typing.retried.get() + 1);
-            let found = back.wait_for(Option::is_some).await.context("the node stays away")?;
-            api = found.clone().context("the node is back")?;
         }
         typing.acknowledged.set(typing.acknowledged.get() + 1);
     }
