@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aether_core::{Domain, Protocol as _, SecretKey, Time, wire};
+use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time, wire};
 use aether_mesh::PeerId;
 use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -34,11 +34,11 @@ use crate::{
         entry::Collection,
         id::{EntryId, FeedId, Position, SpaceId},
         map::Edit,
-        replica::{Config, Input, Output, Replica, WriteError},
-        space::Genesis,
+        replica::{Change, Config, Input, Keys, Output, Replica, WriteError},
+        space::{Genesis, Mode, Role},
         time::Wall,
     },
-    spaces::{OpenError, Status},
+    spaces::{Member, OpenError, Status},
 };
 
 /// Changes that wait for the commit under way, above which nothing more is taken in.
@@ -89,6 +89,17 @@ pub(crate) enum Request {
         document: Collection,
         file: Vec<u8>,
         writer: Writer,
+    },
+    /// Changes a member's access.
+    Change {
+        space: SpaceId,
+        member: PublicKey,
+        change: Change,
+        reply: Reply,
+    },
+    Members {
+        space: SpaceId,
+        reply: oneshot::Sender<Option<Vec<Member>>>,
     },
     Status {
         space: SpaceId,
@@ -168,7 +179,7 @@ struct Changes {
     bytes: usize,
     /// The last generation of each space; of some there may be files alone.
     generations: BTreeMap<SpaceId, u64>,
-    tips: BTreeMap<SpaceId, EntryId>,
+    tips: BTreeMap<(SpaceId, PublicKey), EntryId>,
 }
 
 pub(crate) struct Driver {
@@ -180,7 +191,7 @@ pub(crate) struct Driver {
     /// or another mark, can't know what it has signed before, and begins a new feed.
     ends: Log,
     is_ended: bool,
-    tips: BTreeMap<SpaceId, EntryId>,
+    tips: BTreeMap<(SpaceId, PublicKey), EntryId>,
     key: SecretKey,
     begun: Instant,
     looked: Time,
@@ -365,6 +376,13 @@ impl Driver {
             Request::Keep { space, document, file, writer } => {
                 self.keep(space, &document, &file, writer);
             }
+            Request::Change { space, member, change, reply } => {
+                self.change(space, member, change, reply);
+            }
+            Request::Members { space, reply } => {
+                let members = self.rooms.get(&space).map(|room| Member::all(&room.replica));
+                let _ = reply.send(members);
+            }
             Request::Status { space, reply } => {
                 let status = self.rooms.get(&space).map(|room| Status::of(&room.replica));
                 let _ = reply.send(status);
@@ -397,10 +415,13 @@ impl Driver {
     fn enter(&mut self, number: u32, genesis: Genesis) -> Result<Opened, OpenError> {
         let space = genesis.space_id();
         let shelf = Shelf::new(self.rows.clone(), number);
-        let own = self.tips.get(&space).copied();
-        let (key, seed) = (self.key.clone(), seed());
+        let first = (space, PublicKey::from_bytes([0; 32]));
+        let tips = self.tips.range(first..).take_while(|((of, _), _)| *of == space);
+        let own: Vec<EntryId> = tips.map(|(_, tip)| *tip).collect();
+        let owner = owner_key(&self.key, genesis.salt());
+        let keys = Keys { own: self.key.clone(), owner: Some(owner) };
         let config = Config::default();
-        let mut replica = Replica::open(config, genesis.clone(), key, seed, shelf.clone(), own)?;
+        let mut replica = Replica::open(config, genesis.clone(), keys, seed(), shelf.clone(), own)?;
         replica.handle(self.now(), Input::Wall(wall()));
         let names = Names::default();
         names.extend(replica.book().catalog().feeds().iter().map(|known| known.id()));
@@ -417,7 +438,31 @@ impl Driver {
         };
         self.rooms.insert(space, room);
         self.drain(space);
+        self.admit_founder(space);
         Ok(opened)
+    }
+
+    /// Who founds a space that isn't everyone's to write makes its own node an admin of it: the
+    /// owner's key writes no more than changes of access.
+    fn admit_founder(&mut self, space: SpaceId) {
+        let member = self.key.public();
+        let Some(room) = self.rooms.get_mut(&space) else { return };
+        let is_new = room.replica.access().is_empty() && room.replica.owns();
+        if is_new && room.opened.genesis.mode() != Mode::Open {
+            room.tokens += 1;
+            let (token, change) = (room.tokens, Change::Grant(Role::Admin));
+            self.feed(space, Input::Change { token, member, change });
+        }
+    }
+
+    fn change(&mut self, space: SpaceId, member: PublicKey, change: Change, reply: Reply) {
+        let Some(room) = self.rooms.get_mut(&space) else {
+            return drop(reply.send(Err(WriteFailed::Closed)));
+        };
+        room.tokens += 1;
+        let token = room.tokens;
+        room.waiting.insert(token, vec![(Vec::new(), reply)]);
+        self.feed(space, Input::Change { token, member, change });
     }
 
     fn on_timeout(&mut self) {
@@ -498,7 +543,7 @@ impl Driver {
         space: SpaceId,
         generation: u64,
         changes: crate::proto::rows::Changes,
-        own: Option<EntryId>,
+        own: Vec<EntryId>,
     ) {
         let Some(room) = self.rooms.get(&space) else { return };
         let feeds = room.replica.book().catalog().feeds();
@@ -509,7 +554,8 @@ impl Driver {
         };
         self.gathered.bytes += changes.iter().map(size).sum::<usize>();
         self.gathered.generations.insert(space, generation);
-        self.gathered.tips.extend(own.map(|own| (space, own)));
+        let tips = own.into_iter().map(|own| ((space, own.feed.author), own));
+        self.gathered.tips.extend(tips);
         room.opened.shelf.write(changes, &mut self.gathered.batch);
     }
 

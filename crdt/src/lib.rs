@@ -59,7 +59,8 @@ pub use self::{
         Missed, PatchEvent, Patches, Register, Revision, Set, Watch, WriteError,
     },
     driver::{StartError, WriteFailed},
-    space::Space,
-    spaces::{OpenError, Spaces, Status},
+    proto::space::{Mode, Role},
+    space::{ChangeAccessError, Space},
+    spaces::{Member, OpenError, Spaces, Status},
     ticket::{Ticket, TicketError},
 };

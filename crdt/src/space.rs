@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use aether_mesh::{PeerId, identity};
 use aether_store::ReadError;
 use tokio::sync::{broadcast, oneshot};
 
@@ -14,9 +15,10 @@ use crate::{
         entry::{Collection, Kind},
         id::SpaceId,
         map::{self, Edit},
-        space::Genesis,
+        replica::Change,
+        space::{Genesis, Role},
     },
-    spaces::{Inner, OpenError, Status},
+    spaces::{Inner, Member, OpenError, Status},
 };
 
 /// A space: documents, maps, sets, counters and registers that travel together.
@@ -62,6 +64,49 @@ impl Space {
     pub async fn ticket(&self) -> Result<Ticket, OpenError> {
         let addresses = self.inner.node.addresses().await.map_err(|_| OpenError::Closed)?;
         Ok(Ticket::new(self.opened.genesis.clone(), addresses))
+    }
+
+    /// Gives a member a role, by an entry that every replica judges alike: a
+    /// [`Reader`](Role::Reader) is served where not everyone may read, a [`Writer`](Role::Writer)
+    /// writes, an [`Admin`](Role::Admin) admits and removes writers. The owner's node may grant all
+    /// three, an admin's the first two. Durable here once it returns; another node lets the member
+    /// in once it has heard of it.
+    ///
+    /// # Errors
+    /// This node may not grant it, or the member has it; or the disk.
+    pub async fn grant(&self, member: &PeerId, role: Role) -> Result<(), ChangeAccessError> {
+        self.change(member, Change::Grant(role)).await
+    }
+
+    /// Removes a member. What this node holds of the member's entries stays, and what it doesn't
+    /// hold is void for good, whatever the member signs later or had signed in secret. A removal
+    /// and a grant that don't know of each other end with the member removed; a later grant admits
+    /// it again. In a space that everyone may write this bans a key, and who is banned may come
+    /// back under another.
+    ///
+    /// Until a node has heard of it, it takes what the member writes; then it drops that.
+    ///
+    /// # Errors
+    /// This node may not remove the member, or it is none; or the disk.
+    pub async fn remove(&self, member: &PeerId) -> Result<(), ChangeAccessError> {
+        self.change(member, Change::Remove).await
+    }
+
+    async fn change(&self, member: &PeerId, change: Change) -> Result<(), ChangeAccessError> {
+        let member = identity::public_key(member).ok_or(ChangeAccessError::Key)?;
+        let written = self.ask(|space, reply| Request::Change { space, member, change, reply });
+        written.await.unwrap_or(Err(WriteFailed::Closed))?;
+        Ok(())
+    }
+
+    /// The members that have a role, by their keys: nobody in a space that is everyone's, unless
+    /// somebody was granted one.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn members(&self) -> Result<Vec<Member>, OpenError> {
+        let members = self.ask(|space, reply| Request::Members { space, reply }).await;
+        members.flatten().ok_or(OpenError::Closed)
     }
 
     /// How it stands with it on this node.
@@ -160,4 +205,16 @@ impl fmt::Debug for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Space({:?}, {})", self.name(), self.id())
     }
+}
+
+/// Why a member's access can't be changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeAccessError {
+    /// The member's id isn't that of an Ed25519 key, as all nodes have one.
+    #[error("the member's id holds no Ed25519 key; give the id that its node shows")]
+    Key,
+    /// It isn't written.
+    #[error(transparent)]
+    Write(#[from] WriteFailed),
 }

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, thread};
 
-use aether_mesh::Node;
+use aether_core::PublicKey;
+use aether_mesh::{Node, PeerId, identity};
 use aether_store::{CommitError, ReadError};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +13,7 @@ use crate::{
     driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
     proto::{
         replica::{self, Replica},
-        space::{Genesis, GenesisError, Mode},
+        space::{Genesis, GenesisError, Mode, Role},
     },
 };
 
@@ -86,9 +87,19 @@ impl Spaces {
     /// # Errors
     /// The name has more than 255 bytes; or the disk.
     pub async fn create(&self, name: &str) -> Result<Space, OpenError> {
+        self.create_as(name, Mode::Open).await
+    }
+
+    /// Founds a space that not everyone may [write](Mode::Readable), or [read](Mode::Granted). Its
+    /// owner is a key that this node alone has, and this node an admin of it: it
+    /// [grants](Space::grant) roles to others.
+    ///
+    /// # Errors
+    /// The name has more than 255 bytes, or the mode isn't offered; or the disk.
+    pub async fn create_as(&self, name: &str, mode: Mode) -> Result<Space, OpenError> {
         let salt = salt();
         let owner = owner_key(self.inner.node.secret_key(), &salt).public();
-        self.found(Genesis::new(Mode::Open, salt, name, [owner])?).await
+        self.found(Genesis::new(mode, salt, name, [owner])?).await
     }
 
     /// Takes part in the space that a ticket names. What is in it comes from other members, as
@@ -194,6 +205,26 @@ impl From<replica::OpenError<ReadError>> for OpenError {
     }
 }
 
+/// A member of a space: somebody whom an owner or admin gave a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who: the node's key.
+    pub key: PublicKey,
+    /// The highest role that it has now.
+    pub role: Role,
+}
+
+impl Member {
+    pub(crate) fn all(replica: &Replica<Shelf>) -> Vec<Self> {
+        replica.access().members().map(|(key, role)| Self { key, role }).collect()
+    }
+
+    /// The member's node, as the mesh names it.
+    pub fn peer(&self) -> PeerId {
+        identity::peer_id(&self.key)
+    }
+}
+
 /// How it stands with a space on this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
@@ -207,6 +238,9 @@ pub struct Status {
     pub peers: usize,
     /// A hash of all that is held: equal on two nodes exactly if they hold the same.
     pub digest: String,
+    /// What this node may do: `owner`, `admin`, `writer` or `reader`; none if it has no role and
+    /// the space is nobody's to read without.
+    pub role: Option<String>,
     /// Whether the disk failed, so that nothing is written until a restart.
     pub has_failed: bool,
 }
@@ -220,6 +254,7 @@ impl Status {
             forked: rows.values().filter(|row| row.evidence().is_some()).count(),
             peers: replica.peers().count(),
             digest: crate::proto::sync::digest(rows.values()).to_string(),
+            role: replica.own_role().map(|role| role.to_string()),
             has_failed: replica.has_failed(),
         }
     }

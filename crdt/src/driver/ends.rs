@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aether_core::{
-    Hash,
+    Hash, PublicKey,
     wire::{Reader, Writer},
 };
 use aether_store::{Batch, Durability, Store};
@@ -15,7 +15,7 @@ use crate::proto::id::{EntryId, SpaceId};
 pub(super) fn read(
     store: &Store,
     records: &[Vec<u8>],
-) -> Result<BTreeMap<SpaceId, EntryId>, StartError> {
+) -> Result<BTreeMap<(SpaceId, PublicKey), EntryId>, StartError> {
     // The first record is the mark of the folder in which that life ended.
     let mark = mark::read(store.path());
     match records.split_first() {
@@ -34,16 +34,16 @@ impl Driver {
             changes.batch.rewrite(&self.ends, Vec::new());
             self.is_ended = false;
         }
-        self.tips.extend(changes.tips.iter().map(|(space, tip)| (*space, *tip)));
+        self.tips.extend(changes.tips.iter().map(|(of, tip)| (*of, *tip)));
     }
 
     /// Writes down where own feeds end, so that they go on in the next life.
     pub(super) async fn end(&mut self) {
-        let goes_on = |(space, tip): &(&SpaceId, &EntryId)| {
+        let goes_on = |((space, _), tip): &(&(SpaceId, PublicKey), &EntryId)| {
             let room = self.rooms.get(space).filter(|room| !room.replica.has_failed());
-            room.is_some_and(|room| room.replica.own() == Some(tip.feed))
+            room.is_some_and(|room| room.replica.continues(&tip.feed))
         };
-        let ends = self.tips.iter().filter(goes_on).map(|(space, tip)| write_tip(space, tip));
+        let ends = self.tips.iter().filter(goes_on).map(|((space, _), tip)| write_tip(space, tip));
         let ends: Vec<Vec<u8>> = ends.collect();
         let mark = mark::make(self.store.path()).unwrap_or_else(|error| {
             tracing::warn!(%error, "the folder isn't marked: new feeds will begin");
@@ -65,8 +65,9 @@ fn write_tip(space: &SpaceId, tip: &EntryId) -> Vec<u8> {
     writer.finish()
 }
 
-fn read_tip(record: &[u8]) -> Option<(SpaceId, EntryId)> {
+fn read_tip(record: &[u8]) -> Option<((SpaceId, PublicKey), EntryId)> {
     let mut reader = Reader::new(record);
     let space = SpaceId::from_hash(Hash::from_bytes(reader.array().ok()?));
-    Some((space, EntryId::read(&mut reader).ok()?))
+    let tip = EntryId::read(&mut reader).ok()?;
+    Some(((space, tip.feed.author), tip))
 }

@@ -219,6 +219,12 @@ impl Access {
         self.ops.is_empty()
     }
 
+    /// The members that operations name and that have a role, with the highest they have. As many
+    /// steps as there are operations.
+    pub fn members(&self) -> impl Iterator<Item = (PublicKey, Role)> {
+        self.about.keys().filter_map(|member| Some((*member, self.role_of(member)?)))
+    }
+
     /// Takes in the header of an entry that is kept on its feed, which is written by `authority`;
     /// one without an operation on access, or that is held already, changes nothing. The header
     /// [fits](Header::fits) the space. Parents come before children, as feeds place them; feeds in
@@ -300,6 +306,16 @@ impl Access {
         let tip = Tip { number: pin.number, hash: pin.hash };
         self.held.entry(pin.feed).or_default().insert(tip, ops);
         self.held_changed(pin.feed)
+    }
+
+    /// The pinned chains of a member's feeds that are held, by their tips.
+    pub fn held(&self, member: &PublicKey) -> impl Iterator<Item = EntryId> {
+        let first = FeedId { author: *member, incarnation: 0 };
+        let of_member =
+            self.held.range(first..).take_while(move |(feed, _)| feed.author == *member);
+        of_member.flat_map(|(feed, held)| {
+            held.pins().map(|pin| EntryId { feed: *feed, number: pin.number, hash: pin.hash })
+        })
     }
 
     /// Takes note that such a chain is no longer held, and returns the members to judge again.

@@ -16,6 +16,7 @@
 mod catalog;
 mod documents;
 mod layout;
+mod standing;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use std::collections::BTreeSet;
 pub use self::{
     catalog::{Catalog, Known},
     documents::{Counting, changes, file, file_row},
+    standing::Staged,
     walk::{Stored, Walker},
 };
 use super::{
@@ -30,7 +32,7 @@ use super::{
     feed::{Evidence, Feed, Kept as _, Node, Nodes, Placed, Tip},
     id::{EntryId, FeedId, Position, Tag},
     map::{self, Feeds as _},
-    rows::{Base, Rows},
+    rows::{Base, Rows, starting},
 };
 
 /// How many entries are named at a time while a collection is rebuilt.
@@ -45,6 +47,8 @@ pub struct Taken {
     pub position: Option<Position>,
     /// Whether the evidence against the author is other than before.
     pub is_forked_anew: bool,
+    /// The entries with operations on access that it evicted.
+    pub gone: Vec<EntryId>,
 }
 
 /// All that a replica keeps of one space. See the [module](self).
@@ -56,6 +60,8 @@ pub struct Book<R> {
     last: Position,
     /// Collections that no longer are what their entries make of them, as some were evicted.
     stale: BTreeSet<Collection>,
+    /// Whether there are credentials.
+    has_credentials: bool,
 }
 
 impl<R: Rows> Book<R> {
@@ -79,7 +85,8 @@ impl<R: Rows> Book<R> {
         let (first, end) = layout::all_stale();
         let stale = rows.scan(&first, Some(&end)).map(|row| Ok(layout::read_stale(&row?.0)));
         let stale = stale.collect::<Result<_, R::Error>>()?;
-        Ok(Self { rows, catalog, last, stale })
+        let has_credentials = starting(&rows, &layout::credentials()).next().is_some();
+        Ok(Self { rows, catalog, last, stale, has_credentials })
     }
 
     /// The rows.
@@ -139,6 +146,9 @@ impl<R: Rows> Book<R> {
         loop {
             let some = self.order(after).take(CHUNK).collect::<Result<Vec<_>, _>>()?;
             for (_, local, tip) in &some {
+                if !self.counts(*local, *tip)? {
+                    continue;
+                }
                 let entry = self.entry(*local, *tip)?.expect("what has a place is kept");
                 let batch = map::Batch::whole(&entry);
                 map::apply_to(collection, &batch, &mut self.rows, &self.catalog)?;
@@ -212,7 +222,8 @@ impl<R: Rows> Book<R> {
         let (header, node) = (entry.header(), node(entry.header()));
         if node.number > 1 && self.local(&header.feed()).is_none() {
             // A feed has a local number from its first entry on, and no sooner.
-            return Ok(Taken { placed: Placed::Gap, position: None, is_forked_anew: false });
+            let (placed, gone) = (Placed::Gap, Vec::new());
+            return Ok(Taken { placed, position: None, is_forked_anew: false, gone });
         }
         let local = self.begin(header.feed(), authority);
         let level = self.nodes(local, node.number, node.number)?;
@@ -232,9 +243,10 @@ impl<R: Rows> Book<R> {
         if is_forked_anew {
             self.witness(local, before, &[header])?;
         }
+        let mut gone = Vec::new();
         if let Some(evicted) = placed.evicted() {
-            for gone in kept.above(evicted) {
-                self.drop_entry(local, gone.tip(), is_recounted)?;
+            for node in kept.above(evicted) {
+                gone.extend(self.drop_entry(local, node.tip(), is_recounted)?);
             }
         }
         if placed.is_new() {
@@ -248,7 +260,7 @@ impl<R: Rows> Book<R> {
             self.write_feed(local)?;
         }
         let position = if placed.is_kept() { self.position(&header.id())? } else { None };
-        Ok(Taken { placed, position, is_forked_anew })
+        Ok(Taken { placed, position, is_forked_anew, gone })
     }
 
     /// Takes evidence against the author of a feed that is known: two headers of one number. Tells
@@ -287,9 +299,14 @@ impl<R: Rows> Book<R> {
         Ok(true)
     }
 
-    /// The feed's local number; a new one, if nothing is known of it.
+    /// The feed's local number; a new one, if nothing is known of it. One of which nothing is kept
+    /// may begin anew by another authority.
     fn begin(&mut self, id: FeedId, authority: Authority) -> u32 {
         if let Some(local) = self.local(&id) {
+            let known = self.catalog.at_mut(local);
+            if known.feed.tips().is_empty() {
+                known.authority = authority;
+            }
             return local;
         }
         self.catalog.push(Known { id, authority, feed: Feed::default() })
@@ -305,6 +322,9 @@ impl<R: Rows> Book<R> {
             self.rows.put(layout::payload(local, tip), entry.payload().as_bytes().to_vec())?;
         }
         self.rows.put(layout::order(self.last), layout::order_value(local, tip))?;
+        if header.access().is_some() {
+            self.rows.put(layout::operation(local, tip), Vec::new())?;
+        }
         self.put_changes(local, entry, self.last)?;
         self.rows.put(layout::next().to_vec(), layout::header_value(self.last, &[]))
     }
@@ -328,13 +348,24 @@ impl<R: Rows> Book<R> {
         Ok(())
     }
 
-    fn drop_entry(&mut self, local: u32, tip: Tip, is_recounted: bool) -> Result<(), R::Error> {
+    /// Drops an entry, and names it if it had an operation on access.
+    fn drop_entry(
+        &mut self,
+        local: u32,
+        tip: Tip,
+        is_recounted: bool,
+    ) -> Result<Option<EntryId>, R::Error> {
         let row = layout::header(local, tip);
+        let mut gone = None;
         let position = self.rows.get(&row)?.map(|value| layout::read_header(&value).0);
         if let Some(position) = position {
             self.rows.delete(&layout::order(position))?;
         }
         if let Some(entry) = self.entry(local, tip)? {
+            if entry.header().access().is_some() {
+                gone = Some(entry.header().id());
+                self.rows.delete(&layout::operation(local, tip))?;
+            }
             if let Some(position) = position {
                 self.drop_changes(&entry, position)?;
             }
@@ -346,7 +377,8 @@ impl<R: Rows> Book<R> {
             }
         }
         self.rows.delete(&row)?;
-        self.rows.delete(&layout::payload(local, tip))
+        self.rows.delete(&layout::payload(local, tip))?;
+        Ok(gone)
     }
 
     /// Keeps the headers of the evidence that is known now, and drops those of the one before. Each

@@ -32,6 +32,18 @@
 //!    then they show what they showed. Two-way forks, which accidents make, evict nothing.
 //! 9. **A disk that fails** ends all of it: nothing is taken in, written or acknowledged until the
 //!    replica is opened anew.
+//! 10. **Access.** What is kept of a feed is what the [judge](super::access) says, done in the same
+//!     input as what made it say so. Own entries are written by the own grant of the highest rank;
+//!     access is changed with an owner's key, if it is here. A feed that stands no more isn't
+//!     written any more, and who is granted anew begins another.
+//! 11. **Who is told.** In a space that isn't everyone's to read, a peer without a role is sent no
+//!     entries and no evidence, and rows only of feeds that it named first. What it sends is taken
+//!     like anybody's: entries speak for themselves.
+//! 12. **Two authorities.** If first headers of one feed state different authorities, which only a
+//!     liar signs, the feed is that of the one that goes [before](super::access::Access::authority_of).
+//! 13. **Pinned chains** that aren't kept, as smaller hashes had evicted them, are asked for from
+//!     the pin down. Each entry is named by the one above it, so nobody has anything staged but what
+//!     the removal pins; once the chain reaches what is kept, it is kept too and the removal counts.
 //!
 //! The invariants: two replicas whose digests are equal keep the same entries. What was said to be
 //! written or acknowledged is kept after every crash, unless a rule on [forks](super::feed) evicts
@@ -45,7 +57,9 @@
 //! taken like a failed write. One stream a peer carries messages in order.
 
 mod intake;
+mod members;
 mod session;
+mod staging;
 mod types;
 mod writing;
 
@@ -61,14 +75,18 @@ use rand_chacha::{
     rand_core::{Rng as _, SeedableRng as _},
 };
 
-pub use self::types::{Config, Fault, Input, Output, WriteError};
+pub use self::types::{Change, Config, Fault, Input, Output, WriteError};
 use self::{
     intake::Broken,
+    members::Pen,
     session::{Changes, Sender, Session},
+    staging::Stage,
 };
 use super::{
+    access::{Access, Incarnations, Pinned},
     book::Book,
-    feed::Feed,
+    entry::Header,
+    feed::{Feed, Shape},
     frontier::Citing,
     id::{EntryId, FeedId, Position, SpaceId},
     rows::{Base, Overlay},
@@ -99,7 +117,24 @@ struct Batch {
     is_rebuilt: bool,
     /// Their rows then.
     rows: Vec<Row>,
-    own: Option<EntryId>,
+    /// The last entries that were signed here, by the feeds that they are of.
+    own: BTreeMap<FeedId, EntryId>,
+}
+
+/// What signs in a space for this node.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// The node's own.
+    pub own: SecretKey,
+    /// That of an owner of the space, if it is here: it signs changes of access, and nothing else.
+    /// A key that isn't an owner's is left unused.
+    pub owner: Option<SecretKey>,
+}
+
+impl From<SecretKey> for Keys {
+    fn from(own: SecretKey) -> Self {
+        Self { own, owner: None }
+    }
 }
 
 /// Why a replica can't be opened.
@@ -120,12 +155,22 @@ pub struct Replica<B: Base> {
     config: Config,
     genesis: Genesis,
     space: SpaceId,
-    key: SecretKey,
     rng: ChaCha12Rng,
     book: Book<Overlay<B>>,
-    /// The feed that own entries continue, and whether one was written since it was opened.
-    own: Option<FeedId>,
-    has_written: bool,
+    access: Access,
+    incarnations: Incarnations,
+    /// What was last kept of feeds whose authors were removed.
+    pinned: BTreeMap<FeedId, Pinned>,
+    /// Entries that removals pin and whose chains aren't kept.
+    awaited: BTreeSet<EntryId>,
+    /// Entries of such chains that come next.
+    staging: BTreeMap<EntryId, Stage>,
+    /// What peers showed of feeds that nobody keeps: not checked yet.
+    credentials: BTreeMap<FeedId, Header>,
+    /// What writes for users of this node.
+    own: Pen,
+    /// What changes access, if an owner's key is here.
+    owner: Option<Pen>,
     citing: Citing,
     sessions: BTreeMap<PublicKey, Session>,
     /// How many sessions there were.
@@ -149,43 +194,56 @@ pub struct Replica<B: Base> {
 impl<B: Base> Replica<B> {
     /// Opens what a base holds, which is all synced.
     ///
-    /// `key` signs own entries. `own` is the last own entry, as it was written down at an orderly
-    /// end of the life before, and nothing if that life had none: if it is also the last of its
-    /// feed that the base holds, and the feed isn't forked, this life goes on with that feed; else
-    /// nobody knows what was signed, and the next write begins a new one.
+    /// `keys` sign own entries. `own` are the last own entries, as they were written down at an
+    /// orderly end of the life before, and none if that life had none: if one is also the last of
+    /// its feed that the base holds, and the feed isn't forked, this life goes on with that feed;
+    /// else nobody knows what was signed, and the next write begins a new one.
     pub fn open(
         config: Config,
         genesis: Genesis,
-        key: SecretKey,
+        keys: Keys,
         seed: [u8; 32],
         base: B,
-        own: Option<EntryId>,
+        own: impl IntoIterator<Item = EntryId>,
     ) -> Result<Self, OpenError<B::Error>> {
-        if genesis.mode() != Mode::Open {
-            return Err(OpenError::Mode(genesis.mode()));
-        }
+        let access = Access::new(genesis.clone());
+        let access = access.map_err(|_| OpenError::Mode(genesis.mode()))?;
         let book = Book::open(Overlay::new(base)).map_err(OpenError::Rows)?;
         let goes_on = |id: &EntryId| {
             let ends = |feed: &Feed| {
                 let tips = feed.tips();
-                matches!(tips[..], [tip] if tip.hash == id.hash) && feed.evidence().is_none()
+                let is_open = matches!(feed.shape(), Shape::Open(_));
+                let is_last = matches!(tips[..], [tip] if tip.hash == id.hash);
+                is_open && is_last && feed.evidence().is_none()
             };
-            let known = book.known(&id.feed).is_some_and(|known| ends(known.feed()));
-            known && id.feed.author == key.public()
+            book.known(&id.feed).is_some_and(|known| ends(known.feed()))
         };
-        let own = own.filter(goes_on).map(|id| id.feed);
+        let own: BTreeMap<PublicKey, FeedId> =
+            own.into_iter().filter(goes_on).map(|id| (id.feed.author, id.feed)).collect();
+        let pen = |key: SecretKey| {
+            let feed = own.get(&key.public()).copied();
+            Pen::new(key, feed)
+        };
+        let owner = keys.owner.filter(|key| genesis.is_owner(&key.public()));
         let rows = book
             .catalog()
             .feeds()
             .iter()
             .map(|known| (known.id(), Row::of(known.id(), known.feed())));
-        let rows: BTreeMap<FeedId, Row> = rows.collect();
-        Ok(Self {
+        let rows: BTreeMap<FeedId, Row> = rows.filter(|(_, row)| !row.is_empty()).collect();
+        let mut replica = Self {
             space: genesis.space_id(),
             rng: ChaCha12Rng::from_seed(seed),
             synced: book.last(),
             citing: Citing::default(),
-            has_written: false,
+            access,
+            incarnations: Incarnations::default(),
+            pinned: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            staging: BTreeMap::new(),
+            credentials: BTreeMap::new(),
+            own: pen(keys.own),
+            owner: owner.map(pen),
             sessions: BTreeMap::new(),
             begun: 0,
             changes: Changes::default(),
@@ -198,11 +256,11 @@ impl<B: Base> Replica<B> {
             outputs: VecDeque::new(),
             config,
             genesis,
-            key,
             book,
-            own,
             rows,
-        })
+        };
+        replica.judge_all().map_err(OpenError::Rows)?;
+        Ok(replica)
     }
 
     /// What is kept, synced or not.
@@ -223,7 +281,18 @@ impl<B: Base> Replica<B> {
 
     /// The feed that own entries continue, if one was written in this life of the folder.
     pub const fn own(&self) -> Option<FeedId> {
-        self.own
+        self.own.feed
+    }
+
+    /// Whether the next entry of a feed would be signed here: an own one, or an owner's.
+    pub fn continues(&self, feed: &FeedId) -> bool {
+        let pens = self.owner.iter().chain([&self.own]);
+        pens.into_iter().any(|pen| pen.feed == Some(*feed))
+    }
+
+    /// Who may do what in the space.
+    pub const fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Up to where all is synced.
@@ -315,7 +384,8 @@ impl<B: Base> Replica<B> {
         (batch.generation, batch.position) = (generation, self.book.last());
         let known = batch.feeds.iter().filter_map(|feed| self.book.known(feed));
         batch.rows = known.map(|known| Row::of(known.id(), known.feed())).collect();
-        self.outputs.push_back(Output::Persist { generation, changes, own: batch.own });
+        let own = mem::take(&mut batch.own).into_values().collect();
+        self.outputs.push_back(Output::Persist { generation, changes, own });
         self.unsynced.push_back(batch);
     }
 
@@ -333,7 +403,12 @@ impl<B: Base> Replica<B> {
             let Some(batch) = self.unsynced.pop_front() else { break };
             self.synced = batch.position;
             self.digest = None;
-            self.rows.extend(batch.rows.into_iter().map(|row| (row.feed(), row)));
+            for row in batch.rows {
+                match row.is_empty() {
+                    true => drop(self.rows.remove(&row.feed())),
+                    false => drop(self.rows.insert(row.feed(), row)),
+                }
+            }
             let held = batch.held.into_iter();
             self.outputs.extend(held.map(|(id, position)| Output::Held { id, position }));
             if batch.is_rebuilt {
@@ -389,6 +464,7 @@ impl<B: Base> Replica<B> {
             },
             Input::Write { token, draft, cites } => self.write(now, token, draft, &cites)?,
             Input::Edit { token, edits } => self.edit(now, token, &edits)?,
+            Input::Change { token, member, change } => self.change(now, token, member, change)?,
             Input::Persisted { generation } => self.persisted(now, generation)?,
             Input::Failed => self.fail(),
             Input::Timeout => {
@@ -408,7 +484,9 @@ impl<B: Base> Protocol for Replica<B> {
 
     fn handle(&mut self, now: Time, input: Input) {
         let token = match &input {
-            Input::Write { token, .. } | Input::Edit { token, .. } => Some(*token),
+            Input::Write { token, .. }
+            | Input::Edit { token, .. }
+            | Input::Change { token, .. } => Some(*token),
             _ => None,
         };
         match input {

@@ -149,6 +149,11 @@ impl Genesis {
         self.mode
     }
 
+    /// What tells it from spaces of the same name and owners.
+    pub const fn salt(&self) -> &[u8; 16] {
+        &self.salt
+    }
+
     /// The name that people use. It isn't unique.
     pub fn name(&self) -> &str {
         &self.name

@@ -30,7 +30,7 @@ mod rows;
 mod session;
 
 pub use self::{
-    message::{MAX_MESSAGE, MAX_NOT, MAX_ROWS, Message},
+    message::{MAX_MESSAGE, MAX_NOT, MAX_ROWS, Message, Named},
     rows::{Row, digest, read_rows, write_rows},
     session::{Gathered, Receiving},
 };

@@ -144,7 +144,8 @@ impl Node {
         let key = SecretKey::from_bytes([number + 1; 32]);
         let public = key.public();
         let config = replica::Config::default();
-        let opened = Replica::open(config, genesis(), key, [number; 32], Memory::new(), None);
+        let opened =
+            Replica::open(config, genesis(), key.into(), [number; 32], Memory::new(), None);
         let mut replica = opened.unwrap();
         replica.handle(Time::ZERO, Input::Wall(Wall::from_millis(1_800_000_000_000)));
         let feed = replica.own_feed(Time::ZERO);

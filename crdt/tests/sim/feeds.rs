@@ -114,7 +114,7 @@ impl Subject for Guests {
         let rows = boot.disk.iter().filter(|(key, _)| *key != OWN);
         let rows: Rows = rows.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         let (genesis, public) = (self.genesis.clone(), key.public());
-        let replica = Replica::open(Config::default(), genesis, key, boot.seed, rows, own);
+        let replica = Replica::open(Config::default(), genesis, key.into(), boot.seed, rows, own);
         let replica = replica.expect("rows in memory are read");
         Mixed::Honest(Box::new(Host::new(replica, public, at.now, Self::wall(at))))
     }
@@ -149,7 +149,7 @@ impl Subject for Guests {
             Output::Send { to, packet } => effects.send(self.ids[&to], packet.encode()),
             Output::Persist { generation, changes, own } => {
                 let mut changes: Vec<_> = changes.into_iter().collect();
-                if let Some(own) = own {
+                for own in own {
                     let mut writer = Writer::default();
                     own.write(&mut writer);
                     changes.push((OWN.to_vec(), Some(writer.finish())));
@@ -189,6 +189,10 @@ impl Subject for Guests {
                 }
                 Ok(Some(Message::Ack { upto, not })) => format!("ack {upto} not {not:?}"),
                 Ok(Some(Message::Evidence { .. })) => "evidence".into(),
+                Ok(Some(Message::Ask { entry, floor })) => {
+                    format!("ask {:?} above {floor}", EntryId::from(entry))
+                }
+                Ok(Some(Message::Credential { .. })) => "credential".into(),
                 Ok(None) | Err(_) => "nonsense".into(),
             },
         };

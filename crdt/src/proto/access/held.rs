@@ -34,6 +34,11 @@ impl Held {
         was
     }
 
+    /// The pins whose chains are held.
+    pub(super) fn pins(&self) -> impl Iterator<Item = Tip> {
+        self.chains.keys().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.chains.is_empty()
     }

@@ -132,6 +132,18 @@ impl Access {
         ranked.min_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1))).map(|(_, authority)| authority)
     }
 
+    /// By what an author may write in a feed that it begins now: of those that stand, the one of the
+    /// highest rank, and of several the smallest. `None` if it may write nothing.
+    pub fn authority_for(&self, feed: FeedId) -> Option<Authority> {
+        let grant = |(id, change): (EntryId, &AccessOp)| {
+            matches!(change, AccessOp::Grant { .. }).then_some(Authority::Grant(id))
+        };
+        let grants = self.about(feed.author).filter_map(grant);
+        let all = std::iter::once(Authority::Genesis).chain(grants);
+        let open = all.filter(|by| self.standing(feed, *by) == Standing::Open);
+        self.authority_of(feed, open)
+    }
+
     /// What a member may do: the highest role under which a feed that it began now would stand, or
     /// reader, if it may read. `None` for a stranger to a space that isn't everyone's to read.
     ///

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aether_core::PublicKey;
+
 use super::{layout, restore};
 use crate::proto::{
     entry::Authority,
@@ -52,6 +54,13 @@ impl Catalog {
     /// What is known of a feed.
     pub fn known(&self, feed: &FeedId) -> Option<&Known> {
         Some(self.at(self.local(feed)?))
+    }
+
+    /// The feeds of an author of which something is known.
+    pub fn of(&self, author: &PublicKey) -> impl Iterator<Item = FeedId> + use<'_> {
+        let (author, first) = (*author, FeedId { author: *author, incarnation: 0 });
+        let feeds = self.index.range(first..).map(|(feed, _)| *feed);
+        feeds.take_while(move |feed| feed.author == author)
     }
 
     /// The feed with this local number.

@@ -11,6 +11,10 @@
 //! | 9 | collection (16 + 1) | nothing: the collection has to be rebuilt |
 //! | 10 | document (16), position (8) | local feed (4), number (8), hash (32) of an entry that changes it |
 //! | 11 | document (16) | the document's file |
+//! | 12 | local feed (4), number (8), hash (32) | nothing: the entry has an operation on access |
+//! | 13 | the same | nothing: the entry is kept and doesn't count |
+//! | 14 | feed (40) | the first header of a feed of which nothing is kept |
+//! | 15 | feed (40), number (8), hash (32) | a staged entry: length of its header (4), header, payload |
 //!
 //! Integers are big endian. The bytes 1 and 2 belong to [maps](crate::proto::map).
 
@@ -34,6 +38,10 @@ const NEXT: u8 = 8;
 const STALE: u8 = 9;
 const CHANGES: u8 = 10;
 const FILES: u8 = 11;
+const OPERATIONS: u8 = 12;
+const UNCOUNTED: u8 = 13;
+const CREDENTIALS: u8 = 14;
+const STAGED: u8 = 15;
 
 /// Length of a name within a replica: local feed, number, hash.
 const NAME: usize = 4 + 8 + Hash::LEN;
@@ -190,6 +198,66 @@ pub(super) fn read_change(row: &[u8], value: &[u8]) -> (Position, u32, Tip) {
 /// The row of a document's file.
 pub(super) fn file(document: &Collection) -> Vec<u8> {
     [&[FILES][..], document.id()].concat()
+}
+
+/// The row of an entry that has an operation on access.
+pub(super) fn operation(local: u32, tip: Tip) -> Vec<u8> {
+    name(OPERATIONS, local, tip)
+}
+
+/// Where the rows of [`operation`] begin, and where they end.
+pub(super) const fn operations() -> ([u8; 1], [u8; 1]) {
+    ([OPERATIONS], [OPERATIONS + 1])
+}
+
+/// Whether a feed has rows of [`operation`]: what they begin with.
+pub(super) fn operations_of(local: u32) -> Vec<u8> {
+    [&[OPERATIONS][..], &local.to_be_bytes()].concat()
+}
+
+/// The row of an entry that is kept and doesn't count.
+pub(super) fn uncounted(local: u32, tip: Tip) -> Vec<u8> {
+    name(UNCOUNTED, local, tip)
+}
+
+/// What the rows of [`uncounted`] of a feed begin with.
+pub(super) fn uncounted_of(local: u32) -> Vec<u8> {
+    [&[UNCOUNTED][..], &local.to_be_bytes()].concat()
+}
+
+/// The entry of a row of [`operation`] or [`uncounted`].
+pub(super) fn read_entry(row: &[u8]) -> (u32, Tip) {
+    let mut reader = Reader::new(row.get(1..).unwrap_or_default());
+    read_name(&mut reader).expect("what was put is read back")
+}
+
+/// What the rows of [`credential`] begin with.
+pub(super) const fn credentials() -> [u8; 1] {
+    [CREDENTIALS]
+}
+
+/// The row of a feed's credential.
+pub(super) fn credential(feed: &FeedId) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(1 + FeedId::LEN);
+    writer.u8(CREDENTIALS);
+    feed.write(&mut writer);
+    writer.finish()
+}
+
+/// The row of a staged entry.
+pub(super) fn staged(id: &EntryId) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(1 + EntryId::LEN);
+    writer.u8(STAGED);
+    id.write(&mut writer);
+    writer.finish()
+}
+
+/// What the rows of [`staged`] of a feed begin with.
+pub(super) fn staged_of(feed: &FeedId) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(1 + FeedId::LEN);
+    writer.u8(STAGED);
+    feed.write(&mut writer);
+    writer.finish()
 }
 
 const OPEN: u8 = 0;

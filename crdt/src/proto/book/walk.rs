@@ -1,8 +1,10 @@
 //! Walking up a feed, entry by entry, to give it to somebody.
 
-use super::{Book, layout};
+use std::collections::BTreeSet;
+
+use super::{Book, layout, restore};
 use crate::proto::{
-    feed::{Shape, Tip},
+    feed::{Chains, Shape, Tip},
     id::{EntryId, FeedId, Position},
     rows::Rows,
 };
@@ -20,7 +22,8 @@ pub struct Stored {
     pub payload: Vec<u8>,
 }
 
-/// A way up a feed: behind an entry that is kept, towards the end of one of its lanes.
+/// A way up a feed: behind an entry that is kept, towards the end of one of its lanes, or to one of
+/// the tips that removals pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Walker {
     local: u32,
@@ -57,6 +60,10 @@ impl<R: Rows> Book<R> {
             Shape::Open(lanes) if behind == lanes.trunk() => {
                 lanes.fork().and_then(|fork| fork.get(lane)).map(|lane| lane.head)
             }
+            Shape::Pinned(chains) if level.iter().nth(1).is_some() => {
+                let Some(tip) = chains.pinned().nth(lane) else { return Ok(None) };
+                self.ancestor(local, tip, number)?.map(|tip| tip.hash)
+            }
             _ => None,
         };
         let child = level
@@ -66,6 +73,13 @@ impl<R: Rows> Book<R> {
         let value = self.rows.get(&layout::header(local, child.tip()))?;
         let position = value.map(|value| layout::read_header(&value).0);
         Ok(position.map(|position| (position, Walker { local, behind: child.tip(), lane })))
+    }
+
+    /// The way from what a walker's entry follows; `None` if it is the first of its feed.
+    pub fn below(&self, walker: &Walker) -> Result<Option<Walker>, R::Error> {
+        let Walker { local, behind, lane } = *walker;
+        let parent = self.parent(local, behind)?;
+        Ok(parent.map(|behind| Walker { local, behind, lane }))
     }
 
     /// The entry that a walker is behind.
@@ -91,18 +105,9 @@ impl<R: Rows> Book<R> {
         let Some(local) = self.local(feed) else { return Ok(Vec::new()) };
         let lanes = match self.at(local).feed().shape() {
             Shape::Open(lanes) => lanes,
-            // Each pinned chain is given from its begin; who has it says so.
-            Shape::Pinned(chains) => {
-                let base = chains.base();
-                return Ok(vec![Walker::new(local, base, 0)]);
-            }
+            Shape::Pinned(chains) => return self.ways_to(local, chains, theirs, is_forked),
         };
-        let mut shared = Vec::new();
-        for tip in theirs {
-            if self.rows.get(&layout::header(local, *tip))?.is_some() {
-                shared.push(*tip);
-            }
-        }
+        let shared = self.shared(local, theirs)?;
         let top = lanes.tips().map(|tip| tip.number).max().unwrap_or(0);
         if shared.is_empty() && !is_forked && theirs.iter().any(|tip| tip.number > top) {
             return Ok(Vec::new());
@@ -129,5 +134,63 @@ impl<R: Rows> Book<R> {
             ways.push(Walker::new(local, from, place));
         }
         Ok(ways)
+    }
+
+    /// The ways to what removals pinned.
+    fn ways_to(
+        &self,
+        local: u32,
+        chains: &Chains,
+        theirs: &[Tip],
+        is_forked: bool,
+    ) -> Result<Vec<Walker>, R::Error> {
+        let shared = self.shared(local, theirs)?;
+        let tips: Vec<Tip> = chains.pinned().collect();
+        if let [tip] = tips[..] {
+            // Whoever is ahead has it, and isn't told of the removal yet.
+            let is_ahead = theirs.iter().any(|theirs| theirs.number > tip.number);
+            if shared.is_empty() && !is_forked && is_ahead {
+                return Ok(Vec::new());
+            }
+            let from = shared.into_iter().max().unwrap_or(chains.base());
+            return Ok(vec![Walker::new(local, from, 0)]);
+        }
+        let (mut ways, mut on) = (Vec::new(), BTreeSet::new());
+        for (place, tip) in tips.into_iter().enumerate() {
+            // Each chain from where it leaves those before, or what the other has.
+            let mut at = Some(tip);
+            while let Some(tip) = at.filter(|tip| !shared.contains(tip) && on.insert(*tip)) {
+                at = self.parent(local, tip)?;
+            }
+            ways.push(Walker::new(local, at.unwrap_or(Tip::ROOT), place));
+        }
+        Ok(ways)
+    }
+
+    /// Which of these entries are kept.
+    fn shared(&self, local: u32, theirs: &[Tip]) -> Result<Vec<Tip>, R::Error> {
+        let mut shared = Vec::new();
+        for tip in theirs {
+            if self.rows.get(&layout::header(local, *tip))?.is_some() {
+                shared.push(*tip);
+            }
+        }
+        Ok(shared)
+    }
+
+    /// What an entry follows that is kept; `None` if it is the first.
+    fn parent(&self, local: u32, tip: Tip) -> Result<Option<Tip>, R::Error> {
+        let value = self.rows.get(&layout::header(local, tip))?;
+        let parent = value.and_then(|value| restore(layout::read_header(&value).1).parent());
+        Ok(parent.map(|id| super::tip(&id)))
+    }
+
+    /// The entry of this number on the way to a tip.
+    fn ancestor(&self, local: u32, tip: Tip, number: u64) -> Result<Option<Tip>, R::Error> {
+        let mut at = Some(tip);
+        while let Some(tip) = at.filter(|tip| tip.number > number) {
+            at = self.parent(local, tip)?;
+        }
+        Ok(at.filter(|tip| tip.number == number))
     }
 }

@@ -8,9 +8,8 @@ use super::{
 };
 use crate::proto::{
     document,
-    entry::{Authority, Entry, Header, Payload},
+    entry::{Authority, Checked, Entry, Header, Payload},
     feed::Placed,
-    frontier,
     rows::Base,
 };
 
@@ -45,7 +44,13 @@ impl<B: Base> Replica<B> {
             return Ok(Intake::Not);
         }
         let Some(authority) = self.authority(&header)? else { return Ok(Intake::Not) };
+        if header.number() == 1 && header.authority() != Some(authority) {
+            return self.witness(header);
+        }
+        let known = self.book.known(&header.feed()).map(|known| known.authority());
+        let is_other = known.is_some_and(|known| known != authority);
         match self.book.judge(&header).map_err(Broken::Rows)? {
+            _ if is_other => {}
             None if header.number() > 1 || self.is_full() => return Ok(Intake::Not),
             Some(Placed::Gap) => return Ok(Intake::Not),
             Some(Placed::Lost { .. } | Placed::Below | Placed::Pinned) => {
@@ -54,23 +59,26 @@ impl<B: Base> Replica<B> {
             _ => {}
         }
         self.follows(&header, authority)?;
-        if self.awaits(&header).map_err(Broken::Rows)? {
-            return Ok(Intake::Not);
-        }
+        let Some(credentials) = self.settled(&header)? else { return Ok(Intake::Not) };
         let header = header.verify().map_err(|_| Fault::Forged)?;
         let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
         let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
         document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
+        for credential in credentials {
+            self.book.keep_credential(&credential).map_err(Broken::Rows)?;
+        }
+        if is_other {
+            self.begin_anew(entry.header().feed()).map_err(Broken::Rows)?;
+        }
         let placed = self.take(now, &entry, authority).map_err(Broken::Rows)?;
         Ok(Intake::Taken(entry.header().id(), placed))
     }
 
     /// By what the author of a header may write it, if what shows it is here.
     fn authority(&self, header: &Header) -> Result<Option<Authority>, Broken<B::Error>> {
-        let known = self.book.known(&header.feed()).map(|known| known.authority());
-        let Some(authority) = known.or_else(|| header.authority()) else { return Ok(None) };
+        let Some(authority) = self.authority_of(header) else { return Ok(None) };
         header.fits(&self.genesis, authority).map_err(|_| Fault::Malformed)?;
-        Ok((authority == Authority::Genesis).then_some(authority))
+        Ok(self.is_admitted(header, authority).then_some(authority))
     }
 
     /// Whether it follows its parent, which is kept.
@@ -86,15 +94,18 @@ impl<B: Base> Replica<B> {
         self.book.catalog().feeds().len() >= self.config.max_feeds
     }
 
-    /// Whether it cites what isn't settled.
-    fn awaits(&self, header: &Header) -> Result<bool, B::Error> {
+    /// What shows that all that it cites is settled, beside what is kept; `None` if it isn't.
+    fn settled(&self, header: &Header) -> Result<Option<Vec<Checked<Header>>>, Broken<B::Error>> {
+        let mut credentials = Vec::new();
         for cited in header.frontier() {
-            let is_held = self.book.position(cited)?.is_some();
-            if !frontier::is_settled(cited, is_held, self.book.evidence(&cited.feed)) {
-                return Ok(true);
+            let (is_settled, credential) = self.is_settled(cited).map_err(Broken::Rows)?;
+            if !is_settled {
+                return Ok(None);
             }
+            let checked = credential.map(Header::verify).transpose();
+            credentials.extend(checked.map_err(|_| Fault::Forged)?);
         }
-        Ok(false)
+        Ok(Some(credentials))
     }
 
     /// Takes a header whose entry isn't kept for what it shows of a fork.
@@ -123,9 +134,10 @@ impl<B: Base> Replica<B> {
         if let (true, Some(position)) = (taken.placed.is_new(), taken.position) {
             self.batch.held.push((id, position));
             self.batch.feeds.insert(id.feed);
-            if Some(id.feed) != self.own {
+            if Some(id.feed) != self.own.feed {
                 self.citing.went_on(now, id.feed);
             }
+            self.judge_placed(entry, authority, &taken.placed, &taken.gone)?;
         }
         Ok(taken.placed)
     }

@@ -13,7 +13,7 @@ use aether_core::{Hash, PublicKey, Time};
 use minicbor::bytes::{ByteArray, ByteVec};
 
 pub(super) use self::receiving::Changes;
-use self::sending::Sending;
+use self::sending::{Own, Sending};
 use super::{
     Replica,
     intake::Broken,
@@ -69,12 +69,15 @@ pub(super) struct Session {
     /// How often that was put off.
     put_off: u8,
     sending: Sending,
+    /// Whether the peer is told what is in the space.
+    may_read: bool,
 }
 
 impl Session {
-    fn new(now: Time, number: u64) -> Self {
+    fn new(now: Time, number: u64, may_read: bool) -> Self {
         Self {
             number,
+            may_read,
             receiving: Receiving::default(),
             asked: Asked::Nothing,
             all: Gathered::default(),
@@ -84,6 +87,25 @@ impl Session {
             due: now + QUIET,
             put_off: 0,
             sending: Sending::default(),
+        }
+    }
+
+    /// Whether the peer is told what is in the space, from now on.
+    pub(super) fn admit(&mut self, may_read: bool) {
+        if may_read && !self.may_read {
+            // It is told at once.
+            self.due = Time::ZERO;
+        }
+        if !may_read {
+            self.sending.end();
+        }
+        self.may_read = may_read;
+    }
+
+    /// The peer has the own feed up to here, and is sent what follows.
+    fn goes_on(&mut self, own: Own) {
+        if self.may_read {
+            self.sending.own = Some(own);
         }
     }
 
@@ -112,7 +134,8 @@ impl<B: Base> Replica<B> {
             return;
         }
         self.begun += 1;
-        self.sessions.insert(peer, Session::new(now, self.begun));
+        let may_read = self.may_read(&peer);
+        self.sessions.insert(peer, Session::new(now, self.begun, may_read));
         if opens {
             self.hello(now, peer);
         }
@@ -190,6 +213,10 @@ impl<B: Base> Replica<B> {
             }
             Message::Ack { upto, not } => self.on_ack(now, from, upto, &not),
             Message::Evidence { first, second } => self.on_evidence(&first, &second),
+            Message::Ask { entry, floor } => {
+                self.on_ask(from, &entry.into(), floor).map_err(Broken::Rows)
+            }
+            Message::Credential { header } => self.on_credential(&header),
         }
     }
 
@@ -207,7 +234,7 @@ impl<B: Base> Replica<B> {
         if is_equal {
             session.due = due;
             if session.sending.ways.is_empty() {
-                session.sending.own = Some(own);
+                session.goes_on(own);
             }
         }
         if let Some(message) = greeting {
@@ -219,7 +246,8 @@ impl<B: Base> Replica<B> {
             session.patience = now + PATIENCE;
             self.outputs.push_back(Output::Send { to: from, message });
             if !is_equal {
-                let rows: Vec<Row> = self.rows.values().cloned().collect();
+                let rows =
+                    if session.may_read { self.rows.values().cloned().collect() } else { vec![] };
                 self.say_rows(from, false, &rows);
             }
             return Ok(());
@@ -273,16 +301,17 @@ impl<B: Base> Replica<B> {
             false => session.asked = Asked::Nothing,
         }
         if !differing {
-            let ours = self.differing(&theirs);
+            let ours = self.differing(&theirs, self.may_read(&from));
             self.say_rows(from, true, &ours);
         }
         self.compare(now, from, &theirs, differing).map_err(Broken::Rows)
     }
 
     /// The rows that differ from all those of a peer; those of feeds that only the peer has are
-    /// empty.
-    fn differing(&self, theirs: &BTreeMap<FeedId, Row>) -> Vec<Row> {
-        let feeds: BTreeSet<&FeedId> = self.rows.keys().chain(theirs.keys()).collect();
+    /// empty. Who may not read learns of no feed that it didn't name.
+    fn differing(&self, theirs: &BTreeMap<FeedId, Row>, may_read: bool) -> Vec<Row> {
+        let ours = self.rows.keys().filter(|_| may_read);
+        let feeds: BTreeSet<&FeedId> = ours.chain(theirs.keys()).collect();
         let row = |feed: &&FeedId| self.rows.get(feed).cloned().unwrap_or(Row::empty(**feed));
         let all = feeds.iter().filter(|feed| self.rows.get(feed) != theirs.get(feed));
         all.map(row).collect()
@@ -297,12 +326,13 @@ impl<B: Base> Replica<B> {
         differing: bool,
     ) -> Result<(), B::Error> {
         let due = self.quiet(now);
-        let own = self.own.and_then(|own| self.book.catalog().local(&own));
+        let own = self.own.feed.and_then(|own| self.book.catalog().local(&own));
+        let may_read = self.may_read(&peer);
         let mut sending = Sending::default();
         let mut evidence = Vec::new();
         // If it differs, what follows says so.
         sending.own = Some(self.own_tip());
-        for (feed, row) in &self.rows {
+        for (feed, row) in self.rows.iter().filter(|_| may_read) {
             let (theirs, empty) = (theirs.get(feed), Row::empty(*feed));
             if (differing && theirs.is_none()) || theirs == Some(row) {
                 continue;
@@ -311,7 +341,7 @@ impl<B: Base> Replica<B> {
             if row.evidence().is_some() && row.evidence() != theirs.evidence() {
                 evidence.push(*feed);
             }
-            if self.own == Some(*feed) {
+            if self.own.feed == Some(*feed) {
                 sending.own = None;
             }
             let is_forked = row.evidence().is_some() || theirs.evidence().is_some();
@@ -319,24 +349,28 @@ impl<B: Base> Replica<B> {
                 sending.go(&self.book, way, own)?;
             }
         }
-        let outrun = self.own.filter(|own| {
-            if self.has_written {
-                return false;
-            }
-            let (theirs, ours) = (theirs.get(own), self.rows.get(own));
-            theirs.is_some_and(|theirs| theirs.top() > ours.map_or(0, Row::top))
-        });
-        if let Some(feed) = outrun {
+        for feed in self.outrun_by(theirs) {
             self.outrun(feed);
             sending.own = Some(self.own_tip());
         }
         for feed in evidence {
             self.send_evidence(peer, &feed)?;
         }
+        self.ask(peer, theirs)?;
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         let Sending { ways, own, .. } = sending;
-        (session.sending.ways, session.sending.own) = (ways, own);
+        (session.sending.ways, session.sending.own) = (ways, own.filter(|_| may_read));
         session.due = due;
         self.pump(peer)
+    }
+
+    /// The feeds signed here of which a peer shows more, though this life has signed nothing yet.
+    fn outrun_by(&self, theirs: &BTreeMap<FeedId, Row>) -> Vec<FeedId> {
+        let pens = self.owner.iter().chain([&self.own]).filter(|pen| !pen.has_written);
+        let is_ahead = |feed: &FeedId| {
+            let (theirs, ours) = (theirs.get(feed), self.rows.get(feed));
+            theirs.is_some_and(|theirs| theirs.top() > ours.map_or(0, Row::top))
+        };
+        pens.filter_map(|pen| pen.feed).filter(is_ahead).collect()
     }
 }

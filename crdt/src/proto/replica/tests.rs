@@ -57,7 +57,8 @@ impl Node {
     }
 
     fn open(seed: u8, config: Config, disk: Memory, own: Option<EntryId>) -> Self {
-        let opened = Replica::open(config, genesis(), key(seed), [seed; 32], disk, own);
+        let keys = key(seed).into();
+        let opened = Replica::open(config, genesis(), keys, [seed; 32], disk, own);
         let mut node = Self { replica: opened.unwrap(), unsynced: VecDeque::new(), own };
         assert_eq!(node.handle(NOW, Input::Wall(WALL)), []);
         node
@@ -71,7 +72,7 @@ impl Node {
             match output {
                 Output::Persist { generation, changes, own } => {
                     self.unsynced.push_back((generation, changes));
-                    self.own = own.or(self.own);
+                    self.own = own.last().copied().or(self.own);
                 }
                 output => outputs.push(output),
             }

@@ -3,11 +3,13 @@
 use aether_core::PublicKey;
 
 use crate::proto::{
+    access::ChangeError,
     entry::{Draft, DraftError, Misfit},
     feed::{Evidence, Placed},
     id::{EntryId, FeedId, Position},
     map::Edit,
     rows::Changes,
+    space::Role,
     sync::Message,
     time::Wall,
 };
@@ -71,6 +73,15 @@ pub enum Input {
         /// The edits, in their order.
         edits: Vec<Edit>,
     },
+    /// A user of this node changes a member's access.
+    Change {
+        /// What tells this write from others, for the answer.
+        token: u64,
+        /// Whose access.
+        member: PublicKey,
+        /// What to make of it.
+        change: Change,
+    },
     /// All changes up to this generation are synced to disk, and are what the base holds.
     Persisted {
         /// That of [`Output::Persist`].
@@ -82,6 +93,15 @@ pub enum Input {
     Timeout,
 }
 
+/// A change of a member's access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Gives it a role.
+    Grant(Role),
+    /// Removes it, and leaves what this replica keeps of its feeds standing.
+    Remove,
+}
+
 /// What a replica wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -91,8 +111,9 @@ pub enum Output {
         generation: u64,
         /// Rows that are put, and those that are deleted.
         changes: Changes,
-        /// The last of the own entries among them: what is written down at an orderly end.
-        own: Option<EntryId>,
+        /// Of each feed the last entry among them that was signed here: what is written down at an
+        /// orderly end.
+        own: Vec<EntryId>,
     },
     /// Send a message.
     Send {
@@ -189,6 +210,12 @@ pub enum WriteError {
     /// pins checkpoints.
     #[error("the entry can't stand in the space")]
     Misfit(#[from] Misfit),
+    /// This node may not write in the space.
+    #[error("this node may not write in the space; ask one of its admins to make it a writer")]
+    NotGranted,
+    /// The change of access wouldn't stand.
+    #[error("the access can't be changed so")]
+    Access(#[from] ChangeError),
     /// What this author has added to a counter altogether doesn't fit 64 bits. Nothing of the write
     /// was done.
     #[error("the edits make what this author added to a counter too large")]
@@ -202,6 +229,8 @@ pub(super) enum Intake {
     Taken(EntryId, Placed),
     /// It is kept since before.
     Known(Position),
+    /// It was staged: it is kept once its chain is whole.
+    Staged,
     /// It isn't kept, and that is nobody's fault: its place is another's, its parent or something
     /// it cites isn't here, or its time hasn't come.
     Not,

@@ -1,6 +1,6 @@
 //! Writing: entries of this node's own. See rule 2 of the [module](super).
 
-use aether_core::Time;
+use aether_core::{PublicKey, SecretKey, Time};
 use rand_chacha::rand_core::Rng as _;
 
 use super::{
@@ -18,7 +18,7 @@ impl<B: Base> Replica<B> {
     /// The feed that the next own entry continues, or begins. It stays that one, but for the
     /// second case of rule 2.
     pub fn own_feed(&mut self, now: Time) -> FeedId {
-        self.own.unwrap_or_else(|| self.begin(now))
+        self.own.feed.unwrap_or_else(|| self.begin(now))
     }
 
     pub(super) fn write(
@@ -39,7 +39,7 @@ impl<B: Base> Replica<B> {
         Ok(())
     }
 
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         let unsynced: usize = self.unsynced.iter().map(|batch| batch.written.len()).sum();
         unsynced + self.batch.written.len() >= self.config.max_writes
     }
@@ -107,7 +107,7 @@ impl<B: Base> Replica<B> {
     }
 
     /// Completes a draft's frontier, signs it as the next entry of the own feed, and takes it in.
-    fn draft(
+    pub(super) fn draft(
         &mut self,
         now: Time,
         mut draft: Draft,
@@ -117,6 +117,10 @@ impl<B: Base> Replica<B> {
         if self.book.known(&own).is_none() && self.is_full() {
             return Ok(Err(WriteError::Feeds));
         }
+        let authority = match self.own_authority(own) {
+            Ok(authority) => authority,
+            Err(why) => return Ok(Err(why)),
+        };
         let cites: Vec<FeedId> = cites.iter().filter(|feed| **feed != own).copied().collect();
         let tips =
             |feed: &FeedId| self.book.known(feed).map_or(0, |known| known.feed().tips().len());
@@ -126,19 +130,55 @@ impl<B: Base> Replica<B> {
                 return Ok(Err(error.into()));
             }
         }
-        let Some(place) = self.place(own)? else { return Ok(Err(DraftError::Time.into())) };
-        let entry = match draft.sign(&self.key, place, self.wall(now)) {
+        let key = self.own.key.clone();
+        let signed = self.sign(now, &key, own, authority, draft)?;
+        if signed.is_ok() {
+            self.citing.cited(now, &chosen);
+            self.own.has_written = true;
+        }
+        Ok(signed)
+    }
+
+    /// Signs a change of access with the owner's key that is here.
+    pub(super) fn draft_as_owner(
+        &mut self,
+        now: Time,
+        draft: Draft,
+    ) -> Result<Result<EntryId, WriteError>, B::Error> {
+        let feed = self.owners_feed(now);
+        if self.book.known(&feed).is_none() && self.is_full() {
+            return Ok(Err(WriteError::Feeds));
+        }
+        let Some(owner) = &mut self.owner else { return Ok(Err(WriteError::NotGranted)) };
+        owner.has_written = true;
+        let key = owner.key.clone();
+        // It isn't pushed like the own feed: peers hear of it as of what others wrote.
+        self.batch.foreign = true;
+        self.sign(now, &key, feed, Authority::Genesis, draft)
+    }
+
+    /// Signs the next entry of a feed, and takes it in.
+    fn sign(
+        &mut self,
+        now: Time,
+        key: &SecretKey,
+        feed: FeedId,
+        authority: Authority,
+        draft: Draft,
+    ) -> Result<Result<EntryId, WriteError>, B::Error> {
+        let Some(place) = self.place(feed, authority)? else {
+            return Ok(Err(DraftError::Time.into()));
+        };
+        let entry = match draft.sign(key, place, self.wall(now)) {
             Ok(entry) => entry,
             Err(error) => return Ok(Err(error.into())),
         };
-        if let Err(misfit) = entry.header().fits(&self.genesis, Authority::Genesis) {
+        if let Err(misfit) = entry.header().fits(&self.genesis, authority) {
             return Ok(Err(misfit.into()));
         }
-        self.citing.cited(now, &chosen);
-        self.take(now, &entry, Authority::Genesis)?;
+        self.take(now, &entry, authority)?;
         let id = entry.header().id();
-        self.batch.own = Some(id);
-        self.has_written = true;
+        self.batch.own.insert(feed, id);
         Ok(Ok(id))
     }
 
@@ -157,24 +197,41 @@ impl<B: Base> Replica<B> {
 
     /// Begins a new incarnation.
     fn begin(&mut self, now: Time) -> FeedId {
-        let random = u16::try_from(self.rng.next_u32() >> 16).expect("sixteen bits");
-        let mut own = FeedId::begin(self.key.public(), self.wall(now), random);
-        while self.book.known(&own).is_some() {
-            // A clock that was set back, and the chance of one in 65,536.
-            own.incarnation = own.incarnation.wrapping_add(1);
-        }
-        self.own = Some(own);
+        let own = self.fresh(now, self.own.key.public());
+        self.own.feed = Some(own);
         own
     }
 
-    /// Where the next own entry stands; `None` if numbers have come to their end.
-    fn place(&self, own: FeedId) -> Result<Option<Place>, B::Error> {
-        let tip = self.book.known(&own).and_then(|known| known.feed().tips().first().copied());
+    /// The feed that the owner's key that is here continues, or begins.
+    pub(super) fn owners_feed(&mut self, now: Time) -> FeedId {
+        let pen = self.owner.as_ref().unwrap_or(&self.own);
+        let (feed, author) = (pen.feed, pen.key.public());
+        let feed = feed.unwrap_or_else(|| self.fresh(now, author));
+        if let Some(owner) = &mut self.owner {
+            owner.feed = Some(feed);
+        }
+        feed
+    }
+
+    /// A feed that nobody knows.
+    fn fresh(&mut self, now: Time, author: PublicKey) -> FeedId {
+        let random = u16::try_from(self.rng.next_u32() >> 16).expect("sixteen bits");
+        let mut feed = FeedId::begin(author, self.wall(now), random);
+        while self.book.known(&feed).is_some() {
+            // A clock that was set back, and the chance of one in 65,536.
+            feed.incarnation = feed.incarnation.wrapping_add(1);
+        }
+        feed
+    }
+
+    /// Where the next entry of a feed stands; `None` if numbers have come to their end.
+    fn place(&self, feed: FeedId, authority: Authority) -> Result<Option<Place>, B::Error> {
+        let tip = self.book.known(&feed).and_then(|known| known.feed().tips().first().copied());
         let Some(tip) = tip else {
-            return Ok(Some(Place::first(self.space, own, Authority::Genesis)));
+            return Ok(Some(Place::first(self.space, feed, authority)));
         };
-        let id = EntryId { feed: own, number: tip.number, hash: tip.hash };
+        let id = EntryId { feed, number: tip.number, hash: tip.hash };
         let parent = self.book.header(&id)?.expect("the tip of a feed is kept");
-        Ok(Place::after(&parent, Authority::Genesis))
+        Ok(Place::after(&parent, authority))
     }
 }

@@ -1,13 +1,16 @@
 //! Messages: what two replicas of a space say to each other.
 
-use aether_core::wire::{WireError, from_cbor, to_cbor};
+use aether_core::wire::{Reader, WireError, Writer, from_cbor, to_cbor};
 use minicbor::{
     Decode, Encode,
     bytes::{ByteArray, ByteVec},
 };
 
 use super::Row;
-use crate::proto::entry::{MAX_HEADER, MAX_PAYLOAD};
+use crate::proto::{
+    entry::{MAX_HEADER, MAX_PAYLOAD},
+    id::EntryId,
+};
 
 /// Most rows in one message.
 pub const MAX_ROWS: usize = 256;
@@ -17,6 +20,26 @@ pub const MAX_NOT: usize = 64;
 
 /// Longest message, in bytes: the largest entry, and what surrounds it.
 pub const MAX_MESSAGE: usize = MAX_HEADER + MAX_PAYLOAD + 64;
+
+/// An entry's name, as [`EntryId::write`] writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Named(#[n(0)] ByteArray<{ EntryId::LEN }>);
+
+impl From<EntryId> for Named {
+    fn from(id: EntryId) -> Self {
+        let mut writer = Writer::with_capacity(EntryId::LEN);
+        id.write(&mut writer);
+        Self(ByteArray::from(writer.finish().try_into().unwrap_or([0; EntryId::LEN])))
+    }
+}
+
+impl From<Named> for EntryId {
+    fn from(Named(bytes): Named) -> Self {
+        let bytes: [u8; Self::LEN] = bytes.into();
+        Self::read(&mut Reader::new(&bytes)).expect("all names of this length are read")
+    }
+}
 
 /// What a replica says to another over one ordered, reliable stream. On the wire a CBOR array that
 /// begins with its number; one that isn't known is skipped, so that a later release can add one.
@@ -86,10 +109,28 @@ pub enum Message {
         #[n(1)]
         second: ByteVec,
     },
+    /// Send me an entry, which a removal pins or which leads to a pin, and what it descends from.
+    #[n(8)]
+    Ask {
+        /// Which.
+        #[n(0)]
+        entry: Named,
+        /// What has this number or a lower one isn't needed.
+        #[n(1)]
+        floor: u64,
+    },
+    /// The first header of a feed of which nothing is kept any more, and that the entry cites which
+    /// comes next.
+    #[n(9)]
+    Credential {
+        /// [`Header::encode`](crate::proto::entry::Header::encode).
+        #[n(0)]
+        header: ByteVec,
+    },
 }
 
 /// The numbers of messages of this release.
-const NUMBERS: [u32; 5] = [0, 2, 3, 5, 7];
+const NUMBERS: [u32; 7] = [0, 2, 3, 5, 7, 8, 9];
 
 impl Message {
     /// The bytes on the wire.
@@ -124,7 +165,8 @@ impl Message {
                 within(first.len(), MAX_HEADER)?;
                 within(second.len(), MAX_HEADER)
             }
-            Self::Hello { .. } => Ok(()),
+            Self::Credential { header } => within(header.len(), MAX_HEADER),
+            Self::Hello { .. } | Self::Ask { .. } => Ok(()),
         }
     }
 }

@@ -19,14 +19,20 @@ const ROWS: Domain = Domain::new("aether 2026-11 sync rows v1");
 /// | bytes | field |
 /// |---|---|
 /// | 40 | feed |
-/// | 1 | number of tips, at most 2, and 128 if there is evidence |
+/// | 1 | number of tips, or 3 if there are more than 2; and 128 if there is evidence |
 /// | 40 each | tips: number, hash of the header; strictly ascending |
+/// | 40 | if there are more than 2: the highest number, and BLAKE3 of them all as above |
 /// | 8 | number of the evidence, if there is any |
-/// | 32 | BLAKE3, context `aether 2026-11 sync rows v1`, of the two hashes of its pair |
+/// | 32 | BLAKE3 of the two hashes of its pair |
+///
+/// BLAKE3 has the context `aether 2026-11 sync rows v1`. More than two tips has a feed whose author
+/// was removed and had forked it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     feed: FeedId,
     tips: Vec<Tip>,
+    /// Of more tips than a row says: the highest number, and a hash of all.
+    many: Option<(u64, Hash)>,
     evidence: Option<(u64, Hash)>,
 }
 
@@ -35,23 +41,30 @@ impl Row {
     pub const MAX: usize = FeedId::LEN + 1 + Self::MAX_TIPS * 40 + 40;
 
     const MAX_TIPS: usize = 2;
+    const MANY: usize = 3;
     const EVIDENCE: u8 = 128;
 
     /// The row of a feed of which nothing is kept.
     pub const fn empty(feed: FeedId) -> Self {
-        Self { feed, tips: Vec::new(), evidence: None }
+        Self { feed, tips: Vec::new(), many: None, evidence: None }
     }
 
-    /// The row of a feed that isn't pinned: two tips at most.
+    /// The row of a feed. One of which nothing is kept says nothing, though there be evidence: who
+    /// never kept anything of it has none.
     pub fn of(id: FeedId, feed: &Feed) -> Self {
         let mut tips = feed.tips();
         tips.sort_unstable();
+        let Some(top) = tips.last().map(|tip| tip.number) else { return Self::empty(id) };
+        let many = (tips.len() > Self::MAX_TIPS).then(|| (top, hash_of(&tips)));
+        if many.is_some() {
+            tips.clear();
+        }
         let pair = |evidence: Evidence| {
             let [first, second] = evidence.pair();
             ROWS.hash(&[*first.as_bytes(), *second.as_bytes()].concat())
         };
         let evidence = feed.evidence().map(|evidence| (evidence.number(), pair(evidence)));
-        Self { feed: id, tips, evidence }
+        Self { feed: id, tips, many, evidence }
     }
 
     /// Which feed.
@@ -59,7 +72,8 @@ impl Row {
         self.feed
     }
 
-    /// Where it ends: nowhere if nothing is kept, twice if it is forked. Ascending.
+    /// Where it ends: nowhere if nothing is kept, or there are more than two ends; twice if it is
+    /// forked. Ascending.
     pub fn tips(&self) -> &[Tip] {
         &self.tips
     }
@@ -71,20 +85,22 @@ impl Row {
 
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
-        self.tips.is_empty() && self.evidence.is_none()
+        self.tips.is_empty() && self.many.is_none() && self.evidence.is_none()
     }
 
     /// The highest number that is kept; 0 if nothing is.
     pub fn top(&self) -> u64 {
-        self.tips.iter().map(|tip| tip.number).max().unwrap_or(0)
+        let numbers = self.tips.iter().map(|tip| tip.number);
+        numbers.chain(self.many.map(|(number, _)| number)).max().unwrap_or(0)
     }
 
     fn write(&self, writer: &mut Writer) {
         self.feed.write(writer);
-        let tips = u8::try_from(self.tips.len()).expect("two tips at most");
+        let tips = if self.many.is_some() { Self::MANY } else { self.tips.len() };
+        let tips = u8::try_from(tips).expect("two tips at most");
         writer.u8(tips | if self.evidence.is_some() { Self::EVIDENCE } else { 0 });
-        let pairs = self.tips.iter().map(|tip| (tip.number, tip.hash)).chain(self.evidence);
-        for (number, hash) in pairs {
+        let pairs = self.tips.iter().map(|tip| (tip.number, tip.hash));
+        for (number, hash) in pairs.chain(self.many).chain(self.evidence) {
             writer.u64(number).array(hash.as_bytes());
         }
     }
@@ -93,24 +109,35 @@ impl Row {
         let feed = FeedId::read(reader)?;
         let flags = reader.u8()?;
         let count = usize::from(flags & !Self::EVIDENCE);
-        if count > Self::MAX_TIPS {
-            return Err(WireError::TooLong { len: count, max: Self::MAX_TIPS });
+        if count > Self::MANY {
+            return Err(WireError::TooLong { len: count, max: Self::MANY });
         }
         let mut pair = || Ok((reader.u64()?, Hash::from_bytes(reader.array()?)));
+        let many = if count == Self::MANY { Some(pair()?) } else { None };
+        let count = if many.is_some() { 0 } else { count };
         let mut tips = Vec::with_capacity(count);
         for _ in 0..count {
             let (number, hash) = pair()?;
             tips.push(Tip { number, hash });
         }
         let evidence = if flags & Self::EVIDENCE == 0 { None } else { Some(pair()?) };
-        Ok(Self { feed, tips, evidence })
+        Ok(Self { feed, tips, many, evidence })
     }
 
     fn is_sound(&self) -> bool {
         let numbers = self.tips.iter().map(|tip| tip.number);
+        let others = self.many.into_iter().chain(self.evidence).map(|(number, _)| number);
         self.tips.is_sorted_by(|one, next| one < next)
-            && numbers.chain(self.evidence.map(|(number, _)| number)).all(|number| number > 0)
+            && numbers.chain(others).all(|number| number > 0)
     }
+}
+
+fn hash_of(tips: &[Tip]) -> Hash {
+    let mut writer = Writer::with_capacity(tips.len() * 40);
+    for tip in tips {
+        writer.u64(tip.number).array(tip.hash.as_bytes());
+    }
+    ROWS.hash(&writer.finish())
 }
 
 /// The bytes of rows, one behind the other.

@@ -77,7 +77,7 @@ pub(crate) enum Output {
     Persist {
         generation: u64,
         changes: Changes,
-        own: Option<EntryId>,
+        own: Vec<EntryId>,
     },
     /// What was written, and which keys with it were added to the log.
     Written(Option<EntryId>, Vec<Vec<u8>>),
@@ -277,7 +277,7 @@ impl Host {
             Message::Evidence { .. } => {
                 self.outputs.push_back(Output::Sometimes("evidence sent"));
             }
-            Message::Hello { .. } => {}
+            Message::Hello { .. } | Message::Ask { .. } | Message::Credential { .. } => {}
         }
     }
 }

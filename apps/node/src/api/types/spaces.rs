@@ -41,6 +41,10 @@ pub struct SpaceStatus {
     pub peers: usize,
     /// A hash of all that is held: equal on two nodes exactly if they hold the same.
     pub digest: String,
+    /// What this node may do: `owner`, `admin`, `writer` or `reader`; missing if it has no role,
+    /// and nobody tells it anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Whether the disk failed, so that nothing is written until a restart.
     pub has_failed: bool,
 }

@@ -58,7 +58,11 @@ impl<B: Base> Replica<B> {
             self.end(sender, n, false);
             return Ok(());
         }
-        match self.offer(now, header, payload)? {
+        let taken = match self.is_staging(header) {
+            Some(header) => self.stage(header, payload)?,
+            None => self.offer(now, header, payload)?,
+        };
+        match taken {
             Intake::Taken(id, placed) if placed.is_kept() => {
                 self.batch.acks.push((sender, n));
                 self.batch.foreign = true;
@@ -68,6 +72,7 @@ impl<B: Base> Replica<B> {
                     self.changes.count(now, from, id.feed);
                 }
             }
+            Intake::Staged => self.batch.acks.push((sender, n)),
             Intake::Known(position) if position > self.synced => {
                 self.batch.acks.push((sender, n));
             }

@@ -7,9 +7,10 @@ use minicbor::bytes::ByteVec;
 
 use super::NEWS;
 use crate::proto::{
-    book::{Book, Walker},
+    book::{Book, Stored, Walker},
+    entry::Header,
     feed::Tip,
-    id::{FeedId, Position},
+    id::{EntryId, FeedId, Position},
     map::Feeds as _,
     replica::{
         Replica,
@@ -19,6 +20,9 @@ use crate::proto::{
     rows::{Base, Rows},
     sync::{MAX_UNACKED, MAX_UNACKED_BYTES, Message},
 };
+
+/// Most chains that a peer may ask for at a time.
+const MAX_CHAINS: usize = 64;
 
 /// Up to where a peer has the own feed.
 #[derive(Clone, Copy, Debug)]
@@ -32,20 +36,38 @@ pub(super) struct Own {
 pub(super) struct Sending {
     /// What was sent last, by number in the session.
     pub(super) last: u64,
-    /// Number, bytes and feed.
-    pub(super) unacked: VecDeque<(u64, usize, u32)>,
+    pub(super) unacked: VecDeque<Sent>,
     pub(super) bytes: usize,
     /// By the position of the entry that each is behind, which is the next to send.
     pub(super) ways: BTreeMap<Position, Walker>,
     /// The peer has the own feed up to here, so what is written is sent at once: which feed, if it
     /// has begun, and behind which entry.
     pub(super) own: Option<Own>,
+    /// Chains that the peer asked for: the entry that comes next, and what isn't wanted any more.
+    pub(super) chains: VecDeque<(Walker, u64)>,
+}
+
+/// An entry that isn't acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    n: u64,
+    bytes: usize,
+    local: u32,
+    /// Whether the peer asked for it.
+    is_asked: bool,
 }
 
 impl Sending {
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let all = self.bytes.saturating_add(bytes);
         self.unacked.is_empty() || (self.unacked.len() < MAX_UNACKED && all <= MAX_UNACKED_BYTES)
+    }
+
+    /// Sends no more of anything.
+    pub(super) fn end(&mut self) {
+        self.ways.clear();
+        self.chains.clear();
+        self.own = None;
     }
 
     /// Sends no more of a feed.
@@ -73,15 +95,26 @@ impl Sending {
         Ok(())
     }
 
+    /// The message that carries an entry.
+    fn entry(&mut self, stored: Stored, local: u32, is_asked: bool) -> Message {
+        let bytes = stored.header.len() + stored.payload.len();
+        self.last += 1;
+        self.unacked.push_back(Sent { n: self.last, bytes, local, is_asked });
+        self.bytes += bytes;
+        let (header, payload) = (stored.header.into(), stored.payload.into());
+        Message::Entry { n: self.last, header, payload }
+    }
+
     /// Takes an acknowledgement. `false` if it is of what wasn't sent.
     pub(super) fn acked(&mut self, upto: u64, not: &[u64]) -> bool {
-        while let Some((n, bytes, local)) = self.unacked.front().copied()
-            && n <= upto
-        {
-            self.unacked.pop_front();
-            self.bytes -= bytes;
-            if not.contains(&n) {
-                self.stop(local);
+        while let Some(sent) = self.unacked.pop_front_if(|sent| sent.n <= upto) {
+            self.bytes -= sent.bytes;
+            match not.contains(&sent.n) {
+                true if sent.is_asked => {
+                    self.chains.retain(|(next, _)| next.local() != sent.local);
+                }
+                true => self.stop(sent.local),
+                false => {}
             }
         }
         upto <= self.last
@@ -94,7 +127,7 @@ impl<B: Base> Replica<B> {
         to: PublicKey,
         feed: &FeedId,
     ) -> Result<(), B::Error> {
-        if let Some([first, second]) = self.book.witnesses(feed)? {
+        if let (true, Some([first, second])) = (self.may_read(&to), self.book.witnesses(feed)?) {
             let (first, second) = (ByteVec::from(first), ByteVec::from(second));
             let message = Message::Evidence { first, second };
             self.outputs.push_back(Output::Send { to, message });
@@ -104,7 +137,7 @@ impl<B: Base> Replica<B> {
 
     /// Sends what is on the ways to be sent, and is synced, as far as there is room.
     pub(in crate::proto::replica) fn pump(&mut self, peer: PublicKey) -> Result<(), B::Error> {
-        let own = self.own.and_then(|own| self.book.catalog().local(&own));
+        let own = self.own.feed.and_then(|own| self.book.catalog().local(&own));
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         let sending = &mut session.sending;
         if let (Some(Own { local, behind }), Some(own)) = (sending.own, own) {
@@ -129,14 +162,57 @@ impl<B: Base> Replica<B> {
             }
             sending.ways.pop_first();
             sending.go(&self.book, way, own)?;
-            sending.last += 1;
-            sending.unacked.push_back((sending.last, bytes, way.local()));
-            sending.bytes += bytes;
-            let (header, payload) = (stored.header.into(), stored.payload.into());
-            let message = Message::Entry { n: sending.last, header, payload };
+            for header in credentials(&self.book, &stored.header)? {
+                let header = header.into();
+                let message = Message::Credential { header };
+                self.outputs.push_back(Output::Send { to: peer, message });
+            }
+            let message = sending.entry(stored, way.local(), false);
+            self.outputs.push_back(Output::Send { to: peer, message });
+        }
+        self.pump_chains(peer)
+    }
+
+    /// Sends of the chains that a peer asked for, each from its end down.
+    fn pump_chains(&mut self, peer: PublicKey) -> Result<(), B::Error> {
+        let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
+        let sending = &mut session.sending;
+        while let Some((next, floor)) = sending.chains.front().copied() {
+            let stored = self.book.stored(&next)?.filter(|stored| stored.position <= self.synced);
+            let Some(stored) = stored else {
+                sending.chains.pop_front();
+                continue;
+            };
+            if !sending.has_room(stored.header.len() + stored.payload.len()) {
+                break;
+            }
+            sending.chains.pop_front();
+            let below = self.book.below(&next)?;
+            if let Some(below) = below.filter(|below| below.behind().number > floor) {
+                sending.chains.push_front((below, floor));
+            }
+            let message = sending.entry(stored, next.local(), true);
             self.outputs.push_back(Output::Send { to: peer, message });
         }
         Ok(())
+    }
+
+    /// A peer asks for what leads to an entry, down to a number.
+    pub(super) fn on_ask(
+        &mut self,
+        from: PublicKey,
+        entry: &EntryId,
+        floor: u64,
+    ) -> Result<(), B::Error> {
+        let is_kept = self.book.position(entry)?.is_some();
+        let local = self.book.catalog().local(&entry.feed).filter(|_| is_kept);
+        let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
+        let is_room = session.sending.chains.len() < MAX_CHAINS;
+        if let (Some(local), true) = (local, is_room && session.may_read) {
+            let tip = Tip { number: entry.number, hash: entry.hash };
+            session.sending.chains.push_back((Walker::new(local, tip, 0), floor));
+        }
+        self.pump(from)
     }
 
     pub(super) fn on_ack(
@@ -160,20 +236,48 @@ impl<B: Base> Replica<B> {
 
     /// The own feed's last entry that is synced, or where it will begin.
     pub(super) fn own_tip(&self) -> Own {
-        let local = self.own.and_then(|own| self.book.catalog().local(&own));
-        let row = self.own.and_then(|own| self.rows.get(&own));
+        let local = self.own.feed.and_then(|own| self.book.catalog().local(&own));
+        let row = self.own.feed.and_then(|own| self.rows.get(&own));
         let behind = row.and_then(|row| row.tips().last().copied()).unwrap_or(Tip::ROOT);
         Own { local, behind }
     }
 
-    /// Ends this node's own feed, as somebody has more of it or it is forked.
+    /// Ends a feed that was signed here, as somebody has more of it or it is forked.
     pub(in crate::proto::replica) fn outrun(&mut self, feed: FeedId) {
-        if self.own == Some(feed) {
-            self.own = None;
-            // Of the feed that comes next there is nothing before, so everybody is sent it.
-            let own = self.own_tip();
-            self.sessions.values_mut().for_each(|session| session.sending.own = Some(own));
-            self.outputs.push_back(Output::Outrun { feed });
+        if !self.continues(&feed) {
+            return;
         }
+        if self.own.feed == Some(feed) {
+            self.end_own();
+        }
+        if let Some(owner) = self.owner.as_mut().filter(|owner| owner.feed == Some(feed)) {
+            owner.feed = None;
+        }
+        self.outputs.push_back(Output::Outrun { feed });
     }
+
+    /// Ends the feed that own entries continue: the next one begins another.
+    pub(in crate::proto::replica) fn end_own(&mut self) {
+        self.own.feed = None;
+        // Of the feed that comes next there is nothing before, so everybody is sent it.
+        let own = self.own_tip();
+        self.sessions.values_mut().for_each(|session| session.goes_on(own));
+    }
+}
+
+/// The credentials of the feeds that an entry cites and of which nothing is kept any more.
+fn credentials<R: Rows>(book: &Book<R>, header: &[u8]) -> Result<Vec<Vec<u8>>, R::Error> {
+    if !book.has_credentials() {
+        return Ok(Vec::new());
+    }
+    let header = Header::decode(header).expect("what was put is read back");
+    let mut feeds: Vec<FeedId> = header.frontier().iter().map(|cited| cited.feed).collect();
+    feeds.dedup();
+    // Of what is kept the peer is sent that.
+    feeds.retain(|feed| book.known(feed).is_none_or(|known| known.feed().tips().is_empty()));
+    let mut all = Vec::new();
+    for feed in feeds {
+        all.extend(book.credential(&feed)?);
+    }
+    Ok(all)
 }

@@ -205,7 +205,7 @@ fn a_disk_that_can_t_be_read_has_failed_and_the_user_is_told() {
     let (disk, own) = (disk(&mut node), node.own);
     let open = |torn| {
         let base = Torn(disk.clone(), torn);
-        Replica::open(Config::default(), genesis(), key(100), [1; 32], base, own)
+        Replica::open(Config::default(), genesis(), key(100).into(), [1; 32], base, own)
     };
     assert!(matches!(open(Some(6)), Err(OpenError::Rows(Tear))));
     let mut replica = open(None).unwrap();

@@ -229,8 +229,14 @@ impl Side {
         let key = SecretKey::from_bytes([byte; 32]);
         let public = key.public();
         let seed = [byte; 32];
-        let replica =
-            Replica::open(Config::default(), genesis.clone(), key, seed, BTreeMap::new(), None)?;
+        let replica = Replica::open(
+            Config::default(),
+            genesis.clone(),
+            key.into(),
+            seed,
+            BTreeMap::new(),
+            None,
+        )?;
         let mut side = Self { key: public, replica, said: Vec::new(), bytes: 0, entries: 0 };
         side.feed(Input::Wall(Wall::from_millis(1_800_000_000_000)));
         Ok(side)

@@ -1,0 +1,151 @@
+//! Chains that removals pin and that aren't kept: rule 13 of the [module](super).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aether_core::PublicKey;
+
+use super::{
+    Replica,
+    intake::Broken,
+    types::{Fault, Intake, Output},
+};
+use crate::proto::{
+    book::Staged,
+    document,
+    entry::{Entry, Header, Payload},
+    id::{EntryId, FeedId, Position},
+    rows::Base,
+    sync::{Message, Row},
+};
+
+/// Most chains that are asked for at a time of one peer.
+const MAX_ASKS: usize = 16;
+
+/// What is awaited of a chain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage {
+    /// The chain's end.
+    pin: EntryId,
+    /// What names it, if that is an entry.
+    above: Option<EntryId>,
+}
+
+impl<B: Base> Replica<B> {
+    /// Asks a peer that keeps other entries of these feeds for pinned chains that a fork holds back.
+    pub(super) fn ask(
+        &mut self,
+        peer: PublicKey,
+        theirs: &BTreeMap<FeedId, Row>,
+    ) -> Result<(), B::Error> {
+        let differs = |pin: &&EntryId| {
+            let theirs = theirs.get(&pin.feed).filter(|row| !row.is_empty());
+            theirs.is_some_and(|theirs| self.rows.get(&pin.feed) != Some(theirs))
+        };
+        let pins: Vec<EntryId> = self.awaited.iter().filter(differs).copied().collect();
+        let mut asked = 0;
+        for pin in pins {
+            // Without a fork the chain comes as the feed does.
+            let Some(evidence) = self.book.evidence(&pin.feed) else { continue };
+            let Staged::Awaits { next, above } = self.book.staged_to(pin)? else { continue };
+            self.staging.insert(next, Stage { pin, above });
+            let floor = evidence.number().saturating_sub(1);
+            let message = Message::Ask { entry: next.into(), floor };
+            self.outputs.push_back(Output::Send { to: peer, message });
+            asked += 1;
+            if asked == MAX_ASKS {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an entry that is awaited of a chain.
+    pub(super) fn stage(
+        &mut self,
+        header: Header,
+        payload: Vec<u8>,
+    ) -> Result<Intake, Broken<B::Error>> {
+        let id = header.id();
+        let Some(Stage { pin, above }) = self.staging.get(&id).copied() else {
+            return Ok(Intake::Not);
+        };
+        let Some(known) = self.book.known(&id.feed) else { return Ok(Intake::Not) };
+        let authority = known.authority();
+        let child = match above {
+            Some(above) => self.book.staged(&above).map_err(Broken::Rows)?,
+            None => None,
+        };
+        // A lying admin may pin what breaks a rule: then nobody keeps the chain.
+        let follows = child.is_none_or(|child| child.header().follows(&header, authority).is_ok());
+        let is_first = header.number() > 1 || header.authority() == Some(authority);
+        let fits = header.fits(&self.genesis, authority).is_ok();
+        if !(follows && is_first && fits && self.is_admitted(&header, authority)) {
+            return Ok(Intake::Not);
+        }
+        let header = header.verify().map_err(|_| Fault::Forged)?;
+        let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
+        let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
+        document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
+        self.book.stage(&entry).map_err(Broken::Rows)?;
+        self.staging.remove(&id);
+        match self.book.staged_to(pin).map_err(Broken::Rows)? {
+            Staged::Awaits { next, above } => drop(self.staging.insert(next, Stage { pin, above })),
+            Staged::Whole => self.adopt(pin).map_err(Broken::Rows)?,
+        }
+        Ok(Intake::Staged)
+    }
+
+    /// Whether an entry is awaited of a chain.
+    pub(super) fn is_staging(&self, header: &[u8]) -> Option<Header> {
+        if self.staging.is_empty() {
+            return None;
+        }
+        let header = Header::decode(header).ok()?;
+        self.staging.contains_key(&header.id()).then_some(header)
+    }
+
+    /// Keeps a chain that is whole, if all are that its removal pins in the feed.
+    fn adopt(&mut self, pin: EntryId) -> Result<(), B::Error> {
+        let (feed, pending) = (pin.feed, self.access.pending(&pin.feed.author));
+        let removals: BTreeSet<EntryId> =
+            pending.iter().filter(|of| of.pin == pin).map(|of| of.removal).collect();
+        let mut pins = BTreeSet::new();
+        for removal in removals {
+            let of_removal = pending.iter().filter(|of| of.removal == removal);
+            let all: Vec<EntryId> =
+                of_removal.map(|of| of.pin).filter(|pin| pin.feed == feed).collect();
+            let mut are_whole = true;
+            for pin in &all {
+                are_whole &= self.book.staged_to(*pin)? == Staged::Whole;
+            }
+            if are_whole {
+                pins.extend(all);
+            }
+        }
+        let Some(known) = self.book.known(&feed).filter(|_| !pins.is_empty()) else {
+            return Ok(());
+        };
+        let authority = known.authority();
+        let before = self.book.last();
+        let mut members = BTreeSet::from([feed.author]);
+        for pin in pins {
+            for header in self.book.adopt(&pin, authority)? {
+                // The door found that there is room.
+                members.extend(self.access.insert(&header, authority).unwrap_or_default());
+            }
+        }
+        self.judge(members)?;
+        self.tell_held(before)
+    }
+
+    /// Tells readers of the entries that were kept after a position.
+    fn tell_held(&mut self, after: Position) -> Result<(), B::Error> {
+        let rows = self.book.order(after).collect::<Result<Vec<_>, _>>()?;
+        for (position, local, tip) in rows {
+            let feed = self.book.catalog().at(local).id();
+            let id = EntryId { feed, number: tip.number, hash: tip.hash };
+            self.batch.held.push((id, position));
+        }
+        Ok(())
+    }
+}
