@@ -21,6 +21,8 @@ mod walk;
 
 use std::collections::BTreeSet;
 
+use aether_core::PublicKey;
+
 pub use self::{
     catalog::{Catalog, Known},
     documents::{Counting, changes, file, file_row},
@@ -62,6 +64,8 @@ pub struct Book<R> {
     stale: BTreeSet<Collection>,
     /// Whether there are credentials.
     has_credentials: bool,
+    /// Who writes here: what is dropped of theirs is set aside.
+    own: BTreeSet<PublicKey>,
 }
 
 impl<R: Rows> Book<R> {
@@ -86,7 +90,12 @@ impl<R: Rows> Book<R> {
         let stale = rows.scan(&first, Some(&end)).map(|row| Ok(layout::read_stale(&row?.0)));
         let stale = stale.collect::<Result<_, R::Error>>()?;
         let has_credentials = starting(&rows, &layout::credentials()).next().is_some();
-        Ok(Self { rows, catalog, last, stale, has_credentials })
+        Ok(Self { rows, catalog, last, stale, has_credentials, own: BTreeSet::new() })
+    }
+
+    /// Sets aside, from now on, what is dropped of these authors' feeds by a judgement.
+    pub fn own(&mut self, authors: impl IntoIterator<Item = PublicKey>) {
+        self.own = authors.into_iter().collect();
     }
 
     /// The rows.

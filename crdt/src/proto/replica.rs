@@ -259,6 +259,8 @@ impl<B: Base> Replica<B> {
             book,
             rows,
         };
+        let keys = replica.owner.iter().chain([&replica.own]).map(|pen| pen.key.public());
+        replica.book.own(keys.collect::<Vec<_>>());
         replica.judge_all().map_err(OpenError::Rows)?;
         Ok(replica)
     }
@@ -298,6 +300,11 @@ impl<B: Base> Replica<B> {
     /// Up to where all is synced.
     pub const fn synced(&self) -> Position {
         self.synced
+    }
+
+    /// Whether all is synced, what was dropped since among it.
+    pub fn is_synced(&self) -> bool {
+        self.unsynced.is_empty()
     }
 
     /// What is synced of each feed.

@@ -1,9 +1,10 @@
-//! Replicas of an open space whose writers write, crash, are cut off, and lie.
+//! Replicas of a space whose writers write, crash, are cut off, and lie.
 
 mod checks;
 mod flood;
 mod host;
 mod liar;
+mod members;
 mod restored;
 mod workload;
 
@@ -18,7 +19,7 @@ use aether_crdt::proto::{
     feed::Evidence,
     id::{EntryId, FeedId},
     map::Edit,
-    replica::{Config, Fault, Replica, WriteError},
+    replica::{Change, Config, Fault, Keys, Replica, WriteError},
     space::{Genesis, Mode},
     sync::Message,
     time::Wall,
@@ -27,7 +28,7 @@ use aether_sim::{At, Boot, Effects, Limits, Mixed, NodeId, Runner, Scenario, Sub
 
 use self::{
     checks::{Model, all_agree, check_state, check_written, world},
-    host::{Host, Input, OWN, Output, Packet, Rows, What},
+    host::{Host, Input, OWN, OWNER, Output, Packet, Rows, What},
     liar::Liar,
     workload::draw_writes,
 };
@@ -41,6 +42,8 @@ enum Command {
     Write(usize),
     /// A user changes collections.
     Edit(Vec<Edit>),
+    /// A user changes a member's access.
+    Change(PublicKey, Change),
 }
 
 #[derive(Debug)]
@@ -51,6 +54,11 @@ enum Event {
     Faulted(NodeId, Fault),
     Violated(String),
     Outrun,
+}
+
+/// The key of the space's owner.
+fn owner() -> SecretKey {
+    SecretKey::from_bytes([200; 32])
 }
 
 #[derive(Clone, Debug)]
@@ -66,8 +74,16 @@ struct Guests {
 
 impl Guests {
     fn new(nodes: usize, liar: Option<NodeId>) -> Self {
-        let owner = SecretKey::from_bytes([200; 32]);
-        let genesis = Genesis::new(Mode::Open, [7; 16], "guests", [owner.public()]);
+        Self::in_space(Mode::Open, nodes, liar)
+    }
+
+    /// Of a space whose owner's key the first node has.
+    fn granted(nodes: usize, liar: Option<NodeId>) -> Self {
+        Self::in_space(Mode::Granted, nodes, liar)
+    }
+
+    fn in_space(mode: Mode, nodes: usize, liar: Option<NodeId>) -> Self {
+        let genesis = Genesis::new(mode, [7; 16], "guests", [owner().public()]);
         let keys = (1u8..).take(nodes).map(|n| SecretKey::from_bytes([n; 32]));
         let keys: Vec<SecretKey> = keys.collect();
         let ids = keys.iter().enumerate().map(|(n, key)| (key.public(), NodeId(n))).collect();
@@ -104,17 +120,21 @@ impl Subject for Guests {
         if self.liar == Some(at.node) {
             let seed = u64::from_le_bytes(*boot.seed.first_chunk().expect("32 bytes"));
             let space = self.genesis.space_id();
-            let mut liar = Liar::new(space, key, at.now, Self::wall(at), seed);
+            let is_open = self.genesis.mode() == Mode::Open;
+            let mut liar = Liar::new(space, key, at.now, Self::wall(at), seed, is_open);
             liar.flood(self.branches);
             return Mixed::Liar(Box::new(liar));
         }
-        let own = boot.disk.get(&OWN).map(|bytes| {
+        let own = [OWN, OWNER].into_iter().filter_map(|of| boot.disk.get(&of)).map(|bytes| {
             EntryId::read(&mut Reader::new(bytes)).expect("what was put is read back")
         });
-        let rows = boot.disk.iter().filter(|(key, _)| *key != OWN);
+        let own: Vec<EntryId> = own.collect();
+        let rows = boot.disk.iter().filter(|(key, _)| *key != OWN && *key != OWNER);
         let rows: Rows = rows.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         let (genesis, public) = (self.genesis.clone(), key.public());
-        let replica = Replica::open(Config::default(), genesis, key.into(), boot.seed, rows, own);
+        let is_owners = at.node == NodeId(0) && genesis.mode() != Mode::Open;
+        let keys = Keys { own: key, owner: is_owners.then(owner) };
+        let replica = Replica::open(Config::default(), genesis, keys, boot.seed, rows, own);
         let replica = replica.expect("rows in memory are read");
         Mixed::Honest(Box::new(Host::new(replica, public, at.now, Self::wall(at))))
     }
@@ -131,6 +151,7 @@ impl Subject for Guests {
         let bytes = match command {
             Command::Write(bytes) => bytes,
             Command::Edit(edits) => return Input::Edit(edits),
+            Command::Change(member, change) => return Input::Change(member, change),
         };
         let mut draft = Draft::new();
         // No version of a change, so it is kept unread.
@@ -152,7 +173,9 @@ impl Subject for Guests {
                 for own in own {
                     let mut writer = Writer::default();
                     own.write(&mut writer);
-                    changes.push((OWN.to_vec(), Some(writer.finish())));
+                    let is_owners = own.feed.author == owner().public();
+                    let key = if is_owners { OWNER } else { OWN };
+                    changes.push((key.to_vec(), Some(writer.finish())));
                 }
                 effects.write(changes);
                 effects.sync();
@@ -161,6 +184,10 @@ impl Subject for Guests {
             Output::Written(Some(id), keys) => effects.observe(Event::Written(id, keys)),
             Output::Written(None, _) => effects.sometimes("nothing to write"),
             Output::Refused(WriteError::Busy) => effects.sometimes("write refused"),
+            Output::Refused(WriteError::NotGranted) if self.genesis.mode() != Mode::Open => {
+                effects.sometimes("writer without a grant");
+            }
+            Output::Refused(WriteError::Access(_)) => effects.sometimes("change refused"),
             Output::Refused(why) => effects.observe(Event::Violated(format!("refused: {why}"))),
             Output::Forked(feed, evidence) => effects.observe(Event::Forked(feed, evidence)),
             Output::Outrun => effects.observe(Event::Outrun),

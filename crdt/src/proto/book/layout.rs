@@ -252,6 +252,12 @@ pub(super) fn staged(id: &EntryId) -> Vec<u8> {
     writer.finish()
 }
 
+/// The entry of a row of [`staged`].
+pub(super) fn read_staged(row: &[u8]) -> EntryId {
+    let mut reader = Reader::new(row.get(1..).unwrap_or_default());
+    EntryId::read(&mut reader).expect("what was put is read back")
+}
+
 /// What the rows of [`staged`] of a feed begin with.
 pub(super) fn staged_of(feed: &FeedId) -> Vec<u8> {
     let mut writer = Writer::with_capacity(1 + FeedId::LEN);

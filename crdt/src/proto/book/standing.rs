@@ -9,7 +9,8 @@
 //!
 //! *Staged* are entries of a chain that a removal pins and that isn't kept, from the pin down. Each
 //! is named by the hash in the one above it, and the first by the removal: so nobody can have
-//! anything staged but what is on the chain.
+//! anything staged but what is on the chain. Own entries that are dropped are staged too, for good:
+//! whoever removed their author may be removed, and then nobody else may have them.
 
 use std::collections::BTreeSet;
 
@@ -100,6 +101,13 @@ impl<R: Rows> Book<R> {
         Ok(gone)
     }
 
+    /// Notes that a feed of which nothing is kept is written by another authority.
+    pub fn write_by(&mut self, feed: &FeedId, authority: Authority) -> Result<(), R::Error> {
+        let Some(local) = self.local(feed) else { return Ok(()) };
+        self.catalog.at_mut(local).authority = authority;
+        self.write_feed(local)
+    }
+
     /// Keeps what removals leave of a feed, and tells whether the evidence against its author
     /// changed. The chains are kept, or [adopted](Self::adopt). Costs a read of the feed's headers.
     pub fn pin(
@@ -171,7 +179,11 @@ impl<R: Rows> Book<R> {
         tips: impl Iterator<Item = Tip>,
     ) -> Result<Vec<EntryId>, R::Error> {
         let mut gone = Vec::new();
+        let is_own = self.own.contains(&self.at(local).id.author);
         for tip in tips {
+            if let (true, Some(entry)) = (is_own, self.entry(local, tip)?) {
+                self.stage(&entry)?;
+            }
             gone.extend(self.drop_entry(local, tip, true)?);
             self.rows.delete(&layout::uncounted(local, tip))?;
         }
@@ -292,8 +304,25 @@ impl<R: Rows> Book<R> {
         Ok(operations)
     }
 
-    /// Drops all that is staged of a feed.
+    /// Own entries of a feed that were dropped, parents before children.
+    pub fn set_aside(&self, feed: &FeedId) -> Result<Vec<EntryId>, R::Error> {
+        if !self.own.contains(&feed.author) {
+            return Ok(Vec::new());
+        }
+        let rows = starting(&self.rows, &layout::staged_of(feed));
+        rows.map(|row| Ok(layout::read_staged(&row?.0))).collect()
+    }
+
+    /// Forgets a staged entry, since it is kept.
+    pub fn forget_staged(&mut self, id: &EntryId) -> Result<(), R::Error> {
+        self.rows.delete(&layout::staged(id))
+    }
+
+    /// Drops all that is staged of a feed, unless it is an own one.
     pub fn unstage(&mut self, feed: &FeedId) -> Result<(), R::Error> {
+        if self.own.contains(&feed.author) {
+            return Ok(());
+        }
         let rows = starting(&self.rows, &layout::staged_of(feed));
         let rows: Vec<Vec<u8>> = rows.map(|row| Ok(row?.0)).collect::<Result<_, R::Error>>()?;
         rows.iter().try_for_each(|row| self.rows.delete(row))

@@ -43,7 +43,11 @@ impl<B: Base> Replica<B> {
         if !header.time().is_due(self.wall(now)) {
             return Ok(Intake::Not);
         }
-        let Some(authority) = self.authority(&header)? else { return Ok(Intake::Not) };
+        let Some(authority) = self.authority(&header)? else {
+            // What cites it need not wait for it.
+            self.show_credential(header);
+            return Ok(Intake::Not);
+        };
         if header.number() == 1 && header.authority() != Some(authority) {
             return self.witness(header);
         }
@@ -68,7 +72,7 @@ impl<B: Base> Replica<B> {
             self.book.keep_credential(&credential).map_err(Broken::Rows)?;
         }
         if is_other {
-            self.begin_anew(entry.header().feed()).map_err(Broken::Rows)?;
+            self.begin_anew(entry.header().feed(), authority).map_err(Broken::Rows)?;
         }
         let placed = self.take(now, &entry, authority).map_err(Broken::Rows)?;
         Ok(Intake::Taken(entry.header().id(), placed))

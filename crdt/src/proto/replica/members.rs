@@ -11,7 +11,7 @@ use super::{
     types::{Change, Fault, WriteError},
 };
 use crate::proto::{
-    access::{Began, Refusal, Standing},
+    access::{Began, ChangeError, Refusal, Standing},
     entry::{AccessOp, Authority, Checked, Draft, Entry, FeedPin, Header},
     feed::{Placed, Shape},
     frontier,
@@ -87,8 +87,9 @@ impl<B: Base> Replica<B> {
 
     /// Notes which chains of a member's feeds are awaited now, and drops what is staged of others.
     fn await_pins(&mut self, member: &PublicKey) -> Result<(), B::Error> {
-        let is_members = |pin: &EntryId| pin.feed.author == *member;
-        let before: BTreeSet<EntryId> = self.awaited.extract_if(.., is_members).collect();
+        let is_members = |pin: &&EntryId| pin.feed.author == *member;
+        let before: BTreeSet<EntryId> = self.awaited.iter().filter(is_members).copied().collect();
+        self.awaited.retain(|pin| pin.feed.author != *member);
         self.awaited.extend(self.access.pending(member).iter().map(|pending| pending.pin));
         let mut feeds: BTreeSet<FeedId> = before.iter().map(|pin| pin.feed).collect();
         feeds.retain(|feed| !self.awaited.iter().any(|pin| pin.feed == *feed));
@@ -112,7 +113,7 @@ impl<B: Base> Replica<B> {
                 self.incarnations.remove(feed, authority);
                 self.book.void(&feed)?
             }
-            Standing::Open if is_open => return Ok(BTreeSet::new()),
+            Standing::Open if is_open => return self.take_back(feed),
             Standing::Open => {
                 self.pinned.remove(&feed);
                 self.book.open_again(&feed)?
@@ -129,7 +130,10 @@ impl<B: Base> Replica<B> {
         };
         self.batch.feeds.insert(feed);
         self.lay_down(feed);
-        Ok(gone.iter().flat_map(|id| self.access.remove(id)).collect())
+        let mut members: BTreeSet<PublicKey> =
+            gone.iter().flat_map(|id| self.access.remove(id)).collect();
+        members.extend(self.take_back(feed)?);
+        Ok(members)
     }
 
     /// An entry was placed, and evicted others: what that means for access.
@@ -157,6 +161,7 @@ impl<B: Base> Replica<B> {
         {
             let gone = self.book.void(&other)?;
             members.extend(gone.iter().flat_map(|id| self.access.remove(id)));
+            members.insert(author);
             self.batch.feeds.insert(other);
             self.lay_down(other);
         }
@@ -186,13 +191,20 @@ impl<B: Base> Replica<B> {
 
     /// An authentic first header states an authority that goes before that of what is kept of its
     /// feed.
-    pub(super) fn begin_anew(&mut self, feed: FeedId) -> Result<(), B::Error> {
+    pub(super) fn begin_anew(
+        &mut self,
+        feed: FeedId,
+        authority: Authority,
+    ) -> Result<(), B::Error> {
         let Some(known) = self.book.known(&feed) else { return Ok(()) };
         self.incarnations.remove(feed, known.authority());
         self.pinned.remove(&feed);
         let gone = self.book.void(&feed)?;
+        self.book.write_by(&feed, authority)?;
         self.batch.feeds.insert(feed);
-        let members = gone.iter().flat_map(|id| self.access.remove(id)).collect();
+        // Chains of it that were held are no more.
+        let mut members = BTreeSet::from([feed.author]);
+        members.extend(gone.iter().flat_map(|id| self.access.remove(id)));
         self.judge(members)
     }
 
@@ -229,14 +241,20 @@ impl<B: Base> Replica<B> {
         if header.space() != self.space || header.number() != 1 {
             return Err(Fault::Malformed.into());
         }
-        if self.book.known(&header.feed()).is_some() {
-            return Ok(());
+        self.show_credential(header);
+        Ok(())
+    }
+
+    /// Notes by what a feed is written of which nothing is kept here. It is checked when an entry
+    /// needs it.
+    pub(super) fn show_credential(&mut self, header: Header) {
+        if header.number() > 1 || self.book.known(&header.feed()).is_some() {
+            return;
         }
         if self.credentials.len() >= MAX_CREDENTIALS {
             self.credentials.clear();
         }
         self.credentials.insert(header.feed(), header);
-        Ok(())
     }
 
     /// Whether a peer is told what is in the space.
@@ -297,6 +315,11 @@ impl<B: Base> Replica<B> {
     ) -> Result<(), B::Error> {
         if self.is_busy() {
             self.refuse(token, WriteError::Busy);
+            return Ok(());
+        }
+        if change == Change::Remove && self.owns() && member == self.own.key.public() {
+            // Without a role nobody would tell it anything, and it alone can give it one again.
+            self.refuse(token, ChangeError::Owner.into());
             return Ok(());
         }
         let (feed, authority) = match self.changing(now) {

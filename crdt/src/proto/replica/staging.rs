@@ -10,9 +10,11 @@ use super::{
     types::{Fault, Intake, Output},
 };
 use crate::proto::{
+    access::Standing,
     book::Staged,
     document,
     entry::{Entry, Header, Payload},
+    feed::Shape,
     id::{EntryId, FeedId, Position},
     rows::Base,
     sync::{Message, Row},
@@ -44,11 +46,12 @@ impl<B: Base> Replica<B> {
         let pins: Vec<EntryId> = self.awaited.iter().filter(differs).copied().collect();
         let mut asked = 0;
         for pin in pins {
-            // Without a fork the chain comes as the feed does.
-            let Some(evidence) = self.book.evidence(&pin.feed) else { continue };
-            let Staged::Awaits { next, above } = self.book.staged_to(pin)? else { continue };
+            let Some(floor) = self.floor(&pin.feed) else { continue };
+            let Staged::Awaits { next, above } = self.book.staged_to(pin)? else {
+                self.adopt(pin)?;
+                continue;
+            };
             self.staging.insert(next, Stage { pin, above });
-            let floor = evidence.number().saturating_sub(1);
             let message = Message::Ask { entry: next.into(), floor };
             self.outputs.push_back(Output::Send { to: peer, message });
             asked += 1;
@@ -57,6 +60,18 @@ impl<B: Base> Replica<B> {
             }
         }
         Ok(())
+    }
+
+    /// Up to where every chain of a feed is what is kept of it; `None` if a chain that is awaited
+    /// comes as the feed does, since that neither is forked nor was cut by another removal.
+    fn floor(&self, feed: &FeedId) -> Option<u64> {
+        let known = self.book.known(feed)?.feed();
+        let fork = known.evidence().map(|evidence| evidence.number().saturating_sub(1));
+        if fork.is_none() && matches!(known.shape(), Shape::Open(_)) {
+            return None;
+        }
+        let kept = known.tips().into_iter().map(|tip| tip.number).min().unwrap_or(0);
+        Some(fork.map_or(kept, |fork| fork.min(kept)))
     }
 
     /// Takes an entry that is awaited of a chain.
@@ -126,6 +141,9 @@ impl<B: Base> Replica<B> {
             return Ok(());
         };
         let authority = known.authority();
+        if let Standing::Void(_) = self.access.standing(feed, authority) {
+            return Ok(());
+        }
         let before = self.book.last();
         let mut members = BTreeSet::from([feed.author]);
         for pin in pins {
@@ -136,6 +154,36 @@ impl<B: Base> Replica<B> {
         }
         self.judge(members)?;
         self.tell_held(before)
+    }
+
+    /// Takes back what was set aside of an own feed, now that it stands. Tells whom that touches.
+    pub(super) fn take_back(&mut self, feed: FeedId) -> Result<BTreeSet<PublicKey>, B::Error> {
+        let mut members = BTreeSet::new();
+        for id in self.book.set_aside(&feed)? {
+            let Some(entry) = self.book.staged(&id)? else { continue };
+            let known = self.book.known(&feed).map(|known| known.authority());
+            let Some(authority) = entry.header().authority().or(known) else { continue };
+            if self.access.standing(feed, authority) != Standing::Open {
+                continue;
+            }
+            let taken = self.book.take(&entry, authority)?;
+            if !taken.placed.is_kept() {
+                continue;
+            }
+            self.book.forget_staged(&id)?;
+            self.incarnations.insert(feed, authority);
+            self.batch.held.extend(taken.position.map(|position| (id, position)));
+            self.batch.feeds.insert(feed);
+            self.batch.foreign = true;
+            if self.awaited.contains(&id) {
+                members.insert(feed.author);
+            }
+            members.extend(taken.gone.iter().flat_map(|id| self.access.remove(id)));
+            // There was room for it.
+            let inserted = self.access.insert(entry.header(), authority);
+            members.extend(inserted.unwrap_or_default());
+        }
+        Ok(members)
     }
 
     /// Tells readers of the entries that were kept after a position.

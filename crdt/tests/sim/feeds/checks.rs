@@ -52,18 +52,23 @@ pub(super) fn world(run: Run, scenario: Scenario, guests: &Guests) -> World<Gues
     });
     // What each node held when it had synced something, by its digest.
     let mut known: BTreeMap<Hash, BTreeSet<EntryId>> = BTreeMap::new();
-    let mut last: BTreeMap<NodeId, Position> = BTreeMap::new();
+    let mut last: BTreeMap<NodeId, (Position, Hash)> = BTreeMap::new();
     world.invariant("equal digests mean equal entries", move |world| {
         let Some(node) = world.touched() else { return Ok(()) };
         let Some(host) = world.node(node).and_then(Mixed::honest) else { return Ok(()) };
         let synced = host.replica.synced();
-        let is_still = synced == host.replica.book().last();
-        if !is_still || last.insert(node, synced) == Some(synced) {
+        let is_still = host.replica.is_synced();
+        let digest = digest(host.replica.rows().values());
+        let now = (synced, digest);
+        if !is_still || last.insert(node, now) == Some(now) {
             return Ok(());
         }
-        let (digest, entries) = (digest(host.replica.rows().values()), entries(host));
+        let entries = entries(host);
         let first = known.entry(digest).or_insert_with(|| entries.clone());
-        if *first == entries { Ok(()) } else { Err("one digest, and different entries".into()) }
+        match first.symmetric_difference(&entries).next() {
+            None => Ok(()),
+            Some(id) => Err(format!("{node}: one digest, and different entries, as {id:?}")),
+        }
     });
     world
 }
@@ -114,9 +119,8 @@ pub(super) fn entries(host: &Host) -> BTreeSet<EntryId> {
 
 pub(super) fn all_agree(world: &World<Guests>, guests: &Guests) -> bool {
     // Rows speak of what is synced, and collections show what isn't yet, too.
-    let is_still = |replica: &Replica<Rows>| {
-        replica.synced() == replica.book().last() && replica.book().stale().is_empty()
-    };
+    let is_still =
+        |replica: &Replica<Rows>| replica.is_synced() && replica.book().stale().is_empty();
     let mut all = guests.honest(world).map(|host| &host.replica);
     let Some(first) = all.next() else { return true };
     is_still(first) && all.all(|other| other.rows() == first.rows() && is_still(other))

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, VecDeque};
 use super::workload::log;
 use aether_core::{Protocol, PublicKey, Time, wire::Reader};
 use aether_crdt::proto::{
+    access::Standing,
+    book::Known,
     entry::{Draft, Header},
     feed::Evidence,
     id::{EntryId, FeedId},
     map::{Edit, Feeds as _},
-    replica::{self, Fault, Replica, WriteError},
+    replica::{self, Change, Fault, Replica, WriteError},
     rows::Changes,
     sync::{Message, read_rows},
     time::Wall,
@@ -18,6 +20,8 @@ use aether_crdt::proto::{
 
 /// The key of the log of own tips on a disk. No row begins with this byte.
 pub(crate) const OWN: [u8; 1] = [255];
+/// The same of the owner's key.
+pub(crate) const OWNER: [u8; 1] = [254];
 
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -28,6 +32,7 @@ pub(crate) enum Input {
     Packet { from: PublicKey, packet: Packet },
     Write { draft: Draft, cites: Vec<FeedId> },
     Edit(Vec<Edit>),
+    Change(PublicKey, Change),
     Persisted(u64),
     Timeout,
 }
@@ -205,7 +210,7 @@ impl Host {
                 self.outputs.push_back(Output::Sometimes("collections rebuilt"));
             }
             replica::Output::Held { id, .. } => {
-                if !self.is_synced(&id) && self.replica.book().evidence(&id.feed).is_none() {
+                if !self.is_synced(&id) && !self.may_go(&id.feed) {
                     self.violated(format!("{id:?} is said to be held"));
                 }
             }
@@ -232,6 +237,15 @@ impl Host {
         self.outputs.push_back(Output::Violated(what));
     }
 
+    /// Whether entries of a feed may go that were synced: it is forked, or stands no more.
+    fn may_go(&self, feed: &FeedId) -> bool {
+        let book = self.replica.book();
+        let stands = |known: &Known| {
+            self.replica.access().standing(*feed, known.authority()) == Standing::Open
+        };
+        book.evidence(feed).is_some() || !book.known(feed).is_some_and(stands)
+    }
+
     /// Whether the disk has an entry for certain.
     fn is_synced(&mut self, id: &EntryId) -> bool {
         let Some(local) = self.replica.book().catalog().local(&id.feed) else { return false };
@@ -248,7 +262,7 @@ impl Host {
                 for row in rows {
                     for tip in row.tips() {
                         let id = EntryId { feed: row.feed(), number: tip.number, hash: tip.hash };
-                        if !self.is_synced(&id) && row.evidence().is_none() {
+                        if !self.is_synced(&id) && !self.may_go(&id.feed) {
                             self.violated(format!("a row says {id:?}"));
                         }
                     }
@@ -265,8 +279,7 @@ impl Host {
                 let rest = stream.offered.split_off(&(upto + 1));
                 let acked = std::mem::replace(&mut stream.offered, rest);
                 for (n, id) in acked {
-                    let forked = self.replica.book().evidence(&id.feed).is_some();
-                    if !not.contains(&n) && !forked && !self.is_synced(&id) {
+                    if !not.contains(&n) && !self.may_go(&id.feed) && !self.is_synced(&id) {
                         self.violated(format!("{id:?} is acknowledged"));
                     }
                 }
@@ -277,7 +290,13 @@ impl Host {
             Message::Evidence { .. } => {
                 self.outputs.push_back(Output::Sometimes("evidence sent"));
             }
-            Message::Hello { .. } | Message::Ask { .. } | Message::Credential { .. } => {}
+            Message::Ask { .. } => {
+                self.outputs.push_back(Output::Sometimes("chain asked for"));
+            }
+            Message::Credential { .. } => {
+                self.outputs.push_back(Output::Sometimes("credential shown"));
+            }
+            Message::Hello { .. } => {}
         }
     }
 }
@@ -310,6 +329,11 @@ impl Protocol for Host {
                 let added = edits.iter().filter(|edit| *edit.collection() == log());
                 self.adding.insert(token, added.map(|edit| edit.key().to_vec()).collect());
                 self.feed(now, replica::Input::Edit { token, edits });
+            }
+            Input::Change(member, change) => {
+                self.tokens += 1;
+                let token = self.tokens;
+                self.feed(now, replica::Input::Change { token, member, change });
             }
             Input::Persisted(generation) => {
                 let rest = self.writing.split_off(&(generation + 1));

@@ -12,8 +12,9 @@ use std::{
 
 use aether_core::{Hash, Protocol, PublicKey, SecretKey, Time};
 use aether_crdt::proto::{
-    entry::{Authority, Draft, Entry, Header, Place},
+    entry::{AccessOp, Authority, Draft, Entry, FeedPin, Header, Place},
     id::{EntryId, FeedId, SpaceId},
+    space::Role,
     sync::{Message, Row, read_rows, write_rows},
     time::{Hybrid, Wall},
 };
@@ -60,13 +61,24 @@ pub(crate) struct Liar {
     peers: BTreeMap<PublicKey, Peer>,
     /// How much harm it does: what is found out ends the session, so a subtle liar lasts longer.
     is_crude: bool,
+    /// By what it may write: everyone may, or it waits to hear of a grant.
+    authority: Option<Authority>,
+    /// All its grants that it heard of.
+    grants: Vec<Authority>,
     next: Time,
     offered: usize,
     outputs: VecDeque<Output>,
 }
 
 impl Liar {
-    pub(crate) fn new(space: SpaceId, key: SecretKey, now: Time, wall: Wall, seed: u64) -> Self {
+    pub(crate) fn new(
+        space: SpaceId,
+        key: SecretKey,
+        now: Time,
+        wall: Wall,
+        seed: u64,
+        is_open: bool,
+    ) -> Self {
         let mut draw = Draw::new(seed);
         // Its tree doesn't survive a crash, so each life lies in a feed of its own.
         let feed = FeedId { author: key.public(), incarnation: draw.number(0..=u64::MAX) };
@@ -74,6 +86,8 @@ impl Liar {
             space,
             feed,
             is_crude: draw.chance(0.3),
+            authority: is_open.then_some(Authority::Genesis),
+            grants: Vec::new(),
             key,
             wall: (now, wall),
             draw,
@@ -203,6 +217,30 @@ impl Liar {
         self.say(to, &Message::Rows { differing: true, last: true, rows });
     }
 
+    /// Answers that it has nothing, so that it is sent everything.
+    fn learn(&mut self, from: PublicKey, rows: &[u8], last: bool) {
+        let Ok(Some(rows)) = read_rows(rows) else { return };
+        let rows: Vec<Row> = rows.iter().map(|row| Row::empty(row.feed())).collect();
+        let rows = write_rows(&rows).into();
+        self.say(from, &Message::Rows { differing: true, last, rows });
+    }
+
+    /// Hears of a grant: by one it writes, and now and then it begins anew by another.
+    fn granted(&mut self, header: &Header) {
+        let Some(AccessOp::Grant { member, .. }) = header.access() else { return };
+        let grant = Authority::Grant(header.id());
+        if *member != self.key.public() || self.grants.contains(&grant) {
+            return;
+        }
+        self.grants.push(grant);
+        if self.authority.is_none() || self.draw.chance(0.5) {
+            self.authority = Some(grant);
+            self.tree.clear();
+            let incarnation = self.draw.number(0..=u64::MAX);
+            self.feed = FeedId { author: self.key.public(), incarnation };
+        }
+    }
+
     fn packet(&mut self, from: PublicKey, Packet { stream, what }: Packet) {
         let flooded = self.peers.get(&from).map_or(0, |peer| peer.flooded);
         match what {
@@ -218,6 +256,12 @@ impl Liar {
             What::Message(bytes) => {
                 let Ok(Some(message)) = Message::decode(&bytes) else { return };
                 self.hear(from, &message);
+                if let Message::Entry { header, .. } = &message
+                    && let Ok(header) = Header::decode(header)
+                    && self.authority != Some(Authority::Genesis)
+                {
+                    self.granted(&header);
+                }
                 if self.heard.len() < 64 {
                     if let Message::Entry { header, .. } = &message
                         && let Ok(header) = Header::decode(header)
@@ -243,6 +287,7 @@ impl Liar {
             Message::Rows { differing: false, rows, .. } if self.draw.chance(0.5) => {
                 self.boast(from, rows);
             }
+            Message::Rows { differing: false, rows, last } => self.learn(from, rows, *last),
             _ => {}
         }
     }

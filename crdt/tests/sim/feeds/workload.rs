@@ -19,6 +19,13 @@ pub(super) fn tally() -> Collection {
     Collection::new(Kind::Counter, "log")
 }
 
+/// All that users write to.
+pub(super) fn collections() -> Vec<Collection> {
+    let kinds = [Kind::Map, Kind::Set, Kind::Counter, Kind::Register];
+    let all = kinds.map(|kind| Collection::new(kind, "all"));
+    all.into_iter().chain([log(), tally()]).collect()
+}
+
 pub(super) fn draw_writes(world: &mut World<Guests>, guests: &Guests, until: Time) {
     let count = world.draw().below(60);
     for _ in 0..count {

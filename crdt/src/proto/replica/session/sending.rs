@@ -107,7 +107,8 @@ impl Sending {
 
     /// Takes an acknowledgement. `false` if it is of what wasn't sent.
     pub(super) fn acked(&mut self, upto: u64, not: &[u64]) -> bool {
-        while let Some(sent) = self.unacked.pop_front_if(|sent| sent.n <= upto) {
+        while let Some(sent) = self.unacked.front().copied().filter(|sent| sent.n <= upto) {
+            self.unacked.pop_front();
             self.bytes -= sent.bytes;
             match not.contains(&sent.n) {
                 true if sent.is_asked => {

@@ -12,6 +12,9 @@ impl Liar {
     /// Signs one more entry, mostly on a branch that is there, sometimes as a new one; and now and
     /// then a long branch.
     pub(super) fn grow(&mut self, now: Time) {
+        if self.authority.is_none() {
+            return;
+        }
         let count = if self.draw.chance(0.05) { 20 } else { 1 };
         let near_tip = self.tree.len().saturating_sub(3);
         let mut parent = match self.tree.len() {
@@ -31,11 +34,27 @@ impl Liar {
     }
 
     fn sign(&mut self, now: Time, parent: Option<usize>) -> Entry {
+        let mut first = self.authority.unwrap_or(Authority::Genesis);
+        if self.draw.chance(0.1) {
+            // Two first entries that don't agree on who let it in.
+            first = self.draw.pick(&self.grants).copied().unwrap_or(first);
+        }
         let place = match parent {
-            Some(at) => Place::after(self.tree[at].0.header(), Authority::Genesis),
-            None => Some(Place::first(self.space, self.feed, Authority::Genesis)),
+            Some(at) => {
+                let mut root = at;
+                while let Some(parent) = self.tree[root].1 {
+                    root = parent;
+                }
+                let authority = self.tree[root].0.header().authority().unwrap_or(first);
+                Place::after(self.tree[at].0.header(), authority)
+            }
+            None => Some(Place::first(self.space, self.feed, first)),
         };
         let mut draft = Draft::new();
+        if first != Authority::Genesis && self.draw.chance(0.15) {
+            let change = self.change();
+            draft.access(change);
+        }
         for _ in 0..=self.draw.below(3) {
             let (into, op) = self.op();
             draft.op(into, op).expect("there is room");
@@ -46,6 +65,32 @@ impl Liar {
         let ahead = if self.draw.chance(0.1) { 700_000 } else { 0 };
         let wall = Wall::from_millis(wall.as_millis() + since + ahead);
         draft.sign(&self.key, place.expect("few numbers"), wall).expect("within the rules")
+    }
+
+    /// A change of access, which it may make if it is an admin: of one of those it heard of, with
+    /// pins of what it heard of, or of nothing.
+    fn change(&mut self) -> AccessOp {
+        let authors: Vec<PublicKey> = self.others.iter().map(|(id, _)| id.feed.author).collect();
+        let member = self.draw.pick(&authors).copied().unwrap_or(self.key.public());
+        if self.draw.chance(0.4) {
+            let role = if self.draw.chance(0.5) { Role::Writer } else { Role::Reader };
+            return AccessOp::Grant { member, role, over: Vec::new() };
+        }
+        let of_member = self.others.iter().filter(|(id, _)| id.feed.author == member);
+        let pin = |id: &EntryId| {
+            let (number, hash) = (id.number, id.hash);
+            FeedPin { incarnation: id.feed.incarnation, number, hash }
+        };
+        let mut pins: Vec<FeedPin> = of_member.map(|(id, _)| pin(id)).collect();
+        pins.retain(|_| self.draw.chance(0.3));
+        if self.draw.chance(0.2) {
+            let hash = Hash::from_bytes(self.draw.seed());
+            pins.push(FeedPin { incarnation: 1, number: 4, hash });
+        }
+        pins.sort();
+        pins.dedup();
+        pins.truncate(8);
+        AccessOp::Remove { member, pins, more: self.draw.chance(0.1) }
     }
 
     /// What it cites: mostly nothing, or what it heard; or what there never was, so that nobody may
