@@ -41,7 +41,7 @@ pub struct ExportProgress {
 /// What became of what an archive holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Entries and evidence of forks that are new here.
+    /// Entries, and evidence of forks, that are new here.
     pub taken: u64,
     /// Those that were here before.
     pub known: u64,
@@ -259,6 +259,7 @@ impl Import {
                 self.bytes += match &record {
                     Record::Entry { header, payload } => header.len() + payload.len(),
                     Record::Evidence { first, second } => first.len() + second.len(),
+                    Record::Credential { header } => header.len(),
                 };
                 self.records.push(record);
                 if self.records.len() == MAX_RECORDS || self.bytes >= MAX_BYTES {

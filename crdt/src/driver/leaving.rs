@@ -22,7 +22,10 @@ use super::{
     list::{Listed, Listing},
 };
 use crate::{
-    proto::{id::SpaceId, space::Genesis},
+    proto::{
+        id::{FeedId, SpaceId},
+        space::Genesis,
+    },
     spaces::OpenError,
 };
 
@@ -176,7 +179,8 @@ impl Driver {
                 room.opened.shelf.leave();
                 // Without a reader nobody hears it.
                 let _ = room.opened.told.send(Told::Left);
-                let goes_on = |feed| !room.replica.has_failed() && room.replica.continues(feed);
+                let goes_on =
+                    |feed: &FeedId| !room.replica.has_failed() && room.replica.continues(feed);
                 self.tips.retain(|(of, _), tip| *of != space || goes_on(&tip.feed));
                 let genesis = room.opened.genesis;
                 self.leaves.close(Listed { listing: Listing::Closed, number, genesis });

@@ -20,7 +20,7 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 1 | what it is: 1 an entry, 2 evidence, 3 the end |
+//! | 1 | what it is: 1 an entry, 2 evidence, 3 a credential, 4 the end |
 //! | 4 | length of the body |
 //! | n | body |
 //! | 8 | check |
@@ -29,6 +29,7 @@
 //! |---|---|
 //! | entry | length of its header (2), header, payload |
 //! | evidence | length of the header with the smaller hash (2), that header, the other |
+//! | credential | the first header of a feed of which nothing is kept any more |
 //! | end | how many records were before (8), BLAKE3 of all before this hash (32) |
 //!
 //! A check is the first 8 bytes of BLAKE3 of all before it, from the begin of the file on. The
@@ -37,11 +38,15 @@
 //!
 //! # Order
 //!
-//! An entry stands behind its parent and all that it cites, and so does evidence that excuses a
-//! citation: who takes in one record after the other has to wait for none. That is the order in
-//! which the replica took them in, but for entries that cite what a fork has evicted: these may
-//! have to wait until the fork's evidence can be shown. Two replicas that keep the same may write
-//! archives that differ in that order.
+//! An entry stands behind its parent, all that it cites and what excuses that a cited one isn't
+//! kept: who takes in one record after the other has to wait for none. That is the order in which
+//! the replica took them in, but for entries that cite what isn't kept any more. Those that cite
+//! what a fork evicted stand behind the fork's evidence; those that cite what a removal evicted
+//! stand at the end, and behind the credential of a feed of which nothing is left. Two replicas
+//! that keep the same may write archives that differ in that order.
+//!
+//! A chain that a removal pins beside two other branches of a forked feed can't be taken in that
+//! way: it comes from peers.
 //!
 //! # Cost
 //!
@@ -68,7 +73,8 @@ const VERSION: u8 = 1;
 
 const ENTRY: u8 = 1;
 const EVIDENCE: u8 = 2;
-const END: u8 = 3;
+const CREDENTIAL: u8 = 3;
+const END: u8 = 4;
 
 /// Length of a check.
 const CHECK: usize = 8;
@@ -96,6 +102,12 @@ pub enum Record {
         /// The other.
         second: Vec<u8>,
     },
+    /// By what a feed was written of which nothing is kept any more, and that the entry behind it
+    /// cites.
+    Credential {
+        /// The feed's first header.
+        header: Vec<u8>,
+    },
 }
 
 /// What an archive came to.
@@ -105,13 +117,15 @@ pub struct Contents {
     pub entries: u64,
     /// How many feeds were shown to be forked.
     pub evidence: u64,
+    /// How many credentials.
+    pub credentials: u64,
     /// Bytes of the file.
     pub bytes: u64,
 }
 
 impl Contents {
     const fn records(&self) -> u64 {
-        self.entries.saturating_add(self.evidence)
+        self.entries.saturating_add(self.evidence).saturating_add(self.credentials)
     }
 }
 
@@ -147,6 +161,13 @@ impl Encoder {
                 assert!(second.len() <= MAX_HEADER, "no valid header is longer");
                 self.contents.evidence += 1;
                 (EVIDENCE, first, second)
+            }
+            Record::Credential { header } => {
+                assert!(header.len() <= MAX_HEADER, "no valid header is longer");
+                self.contents.credentials += 1;
+                let mut writer = begin(CREDENTIAL, header.len());
+                writer.slice(header);
+                return self.check(writer.finish());
             }
         };
         assert!(first.len() <= MAX_HEADER, "no valid header is longer");
@@ -336,6 +357,9 @@ impl Decoder {
                 .map(|(header, payload)| Record::Entry { header, payload }),
             EVIDENCE => read_pair(body, MAX_HEADER)
                 .map(|(first, second)| Record::Evidence { first, second }),
+            CREDENTIAL => {
+                (body.len() <= MAX_HEADER).then(|| Record::Credential { header: body.to_vec() })
+            }
             END => {
                 let (counted, all) = taken.split_at(taken.len().saturating_sub(Hash::LEN));
                 let hash = before.as_mut().map(|before| before.update(counted).finish());
@@ -351,6 +375,7 @@ impl Decoder {
         match found {
             Record::Entry { .. } => self.contents.entries += 1,
             Record::Evidence { .. } => self.contents.evidence += 1,
+            Record::Credential { .. } => self.contents.credentials += 1,
         }
         Ok(Some(found))
     }

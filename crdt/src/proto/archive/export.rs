@@ -7,7 +7,7 @@ use crate::proto::{
     book::{Book, Stored, Walker},
     entry::{Authority, Header},
     feed::Tip,
-    id::{EntryId, Position},
+    id::{EntryId, FeedId, Position},
     map::Feeds as _,
     rows::{Base, Overlay},
     space::Genesis,
@@ -165,12 +165,14 @@ impl<B: Base> Export<B> {
         let Some(stored) = self.book.stored(&Walker::new(local, tip, 0))? else {
             return Ok(false);
         };
-        if may_wait && self.awaits(&stored) {
+        let header = Header::decode(&stored.header).expect("what was put is read back");
+        if may_wait && self.awaits(&header, stored.position)? {
             self.held_up.insert(stored.id);
             self.waiting.push_back(named);
             return Ok(false);
         }
         self.held_up.remove(&stored.id);
+        self.give_credentials(&header)?;
         let Stored { id, header, payload, .. } = stored;
         self.give(&Record::Entry { header, payload });
         if self.begun.insert(local)
@@ -187,19 +189,54 @@ impl<B: Base> Export<B> {
         }
     }
 
+    /// Gives the credentials of feeds that an entry cites and of which nothing is kept.
+    fn give_credentials(&mut self, header: &Header) -> Result<(), B::Error> {
+        let feeds: BTreeSet<FeedId> = header.frontier().iter().map(|cited| cited.feed).collect();
+        for feed in feeds {
+            if self.is_void(&feed)
+                && let Some(header) = self.book.credential(&feed)?
+            {
+                self.give(&Record::Credential { header });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_void(&self, feed: &FeedId) -> bool {
+        self.book.known(feed).is_none_or(|known| known.feed().tips().is_empty())
+    }
+
     /// Whether whoever reads the archive could not take an entry in yet.
-    fn awaits(&self, stored: &Stored) -> bool {
-        let header = Header::decode(&stored.header).expect("what was put is read back");
+    fn awaits(&self, header: &Header, at: Position) -> Result<bool, B::Error> {
         let grant = match header.authority() {
             Some(Authority::Grant(grant)) => Some(grant),
             _ => None,
         };
-        let is_out = |id: &EntryId| {
-            let local = self.book.catalog().local(&id.feed);
-            local.is_some_and(|local| self.begun.contains(&local)) && !self.held_up.contains(id)
-        };
-        let below = header.parent().filter(|parent| self.held_up.contains(parent));
-        below.is_some() || !header.frontier().iter().chain(&grant).all(is_out)
+        if header.parent().iter().chain(&grant).any(|id| self.held_up.contains(id)) {
+            return Ok(true);
+        }
+        for cited in header.frontier() {
+            if self.held_up.contains(cited) {
+                return Ok(true);
+            }
+            let is_before = self.book.position(cited)?.is_some_and(|place| place < at);
+            if !is_before && !self.is_excused(cited) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether what was given excuses that a cited entry isn't kept. Of what a removal evicted only
+    /// the end is sure to be behind the removal.
+    fn is_excused(&self, cited: &EntryId) -> bool {
+        if self.is_void(&cited.feed) {
+            return self.stage != Stage::Order;
+        }
+        let local = self.book.catalog().local(&cited.feed);
+        let is_shown = local.is_some_and(|local| self.begun.contains(&local));
+        let evidence = self.book.evidence(&cited.feed);
+        is_shown && evidence.is_some_and(|evidence| evidence.excuses(cited.number))
     }
 }
 

@@ -30,7 +30,8 @@ fn pieces(records: &[Record]) -> Vec<Vec<u8>> {
 }
 
 fn some() -> Vec<Record> {
-    vec![entry(b"first", b"hello"), evidence(b"one", b"other"), entry(b"second", b"")]
+    let credential = Record::Credential { header: b"void".to_vec() };
+    vec![entry(b"first", b"hello"), evidence(b"one", b"other"), credential, entry(b"second", b"")]
 }
 
 /// Reads what is given in pieces of so many bytes.
@@ -65,7 +66,7 @@ fn parts(records: Vec<Record>) -> Vec<Part> {
 fn golden_vectors() {
     let golden = include_str!("../../../tests/golden/archive-v1.txt");
     let expected: Vec<&str> = golden.lines().filter(|line| !line.starts_with('#')).collect();
-    let names = ["front", "entry", "evidence", "entry-without-payload", "end"];
+    let names = ["front", "entry", "evidence", "credential", "entry-without-payload", "end"];
     let found = names.iter().zip(pieces(&some()));
     let found: Vec<String> =
         found.map(|(name, bytes)| format!("{name} {}", HEXLOWER.encode(&bytes))).collect();
@@ -87,7 +88,7 @@ fn an_archive_that_is_cut_anywhere_gives_what_was_whole_and_says_where_it_ends()
         let torn = ArchiveError::Torn { record: whole as u64, at: cut as u64 };
         assert_eq!(end, Err(if cut == 0 { ArchiveError::Other } else { torn }), "{cut}");
     }
-    let contents = Contents { entries: 2, evidence: 1, bytes: bytes.len() as u64 };
+    let contents = Contents { entries: 2, evidence: 1, credentials: 1, bytes: bytes.len() as u64 };
     assert_eq!(read(&bytes, 7), (parts(some()), Ok(contents)));
 }
 
@@ -140,6 +141,7 @@ fn what_was_written_against_the_rules_is_named() {
         ("a header that isn't there", body(ENTRY, &far), malformed.clone()),
         ("no length of a header", body(ENTRY, b"1"), malformed.clone()),
         ("evidence that is too long", body(EVIDENCE, &long), malformed.clone()),
+        ("a credential that is too long", body(CREDENTIAL, &long), malformed.clone()),
         ("an end without a hash", body(END, b""), malformed.clone()),
         ("an end with another hash", body(END, &[0; 40]), malformed),
     ] {
@@ -175,6 +177,7 @@ fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
 fn record() -> impl Strategy<Value = Record> {
     prop_oneof![
         (bytes(300), bytes(2000)).prop_map(|(header, payload)| Record::Entry { header, payload }),
+        bytes(300).prop_map(|header| Record::Credential { header }),
         (bytes(300), bytes(300)).prop_map(|(first, second)| Record::Evidence { first, second }),
     ]
 }

@@ -38,13 +38,15 @@ impl<B: Base> Replica<B> {
     /// Whether a record is held now, and wasn't before; nothing if it isn't held.
     fn offer_one(&mut self, now: Time, record: Record) -> Result<Option<bool>, Broken<B::Error>> {
         match record {
-            Record::Entry { header, payload } => match self.offer(now, &header, payload)? {
+            Record::Entry { header, payload } => match self.look(now, &header, payload)? {
                 Intake::Taken(id, placed) if placed.is_kept() => {
                     self.batch.foreign = true;
                     // This node's own hand, and not from its disk.
                     self.outrun(id.feed);
                     Ok(Some(true))
                 }
+                // It is kept once its chain is whole.
+                Intake::Staged => Ok(Some(true)),
                 Intake::Known(_) => Ok(Some(false)),
                 Intake::Taken(..) | Intake::Not => Ok(None),
             },
@@ -57,6 +59,20 @@ impl<B: Base> Replica<B> {
                 self.on_evidence(&first, &second)?;
                 Ok(before.map(|before| known(self) != Some(before)))
             }
+            // It is kept with the entry behind it, if that needs it.
+            Record::Credential { header } => self.on_credential(&header).map(|()| Some(false)),
+        }
+    }
+
+    fn look(
+        &mut self,
+        now: Time,
+        header: &[u8],
+        payload: Vec<u8>,
+    ) -> Result<Intake, Broken<B::Error>> {
+        match self.is_staging(header) {
+            Some(header) => self.stage(header, payload),
+            None => self.offer(now, header, payload),
         }
     }
 
