@@ -30,7 +30,7 @@ use crate::{
 /// writes of different nodes: concurrent values of a key stand side by side.
 ///
 /// Cloning is cheap. When the space is [closed](crate::Spaces::close) or deleted, this handle and
-/// all that came of it give errors that say so, for good: whoever opens the space again has another.
+/// all that came of it give errors that say so, for good: who opens the space again has another.
 #[derive(Clone)]
 pub struct Space {
     inner: Arc<Inner>,
@@ -162,6 +162,12 @@ impl Space {
     /// [`Template::text`], say.
     pub fn document_from(&self, name: &str, template: &Template) -> Document {
         Document::new(self.clone(), name, template.clone())
+    }
+
+    /// Whether it was closed or deleted since this handle was had: then nothing can be read or
+    /// written by it any more, though the space may be open again.
+    pub fn is_left(&self) -> bool {
+        self.opened.shelf.is_left()
     }
 
     pub(crate) const fn shelf(&self) -> &Shelf {

@@ -178,7 +178,8 @@ async fn a_list_that_can_not_be_written_leaves_all_as_it_is() {
     assert!(side.status().has_failed);
     drop(side);
     let side = start(home.path());
-    assert!(side.status().entries == 1 || side.rest() == 1, "one or the other, whole");
+    // Nobody knows what the disk has after a sync that failed: one or the other, whole.
+    assert_eq!(side.rest(), usize::from(side.driver.rooms.is_empty()));
 }
 
 #[tokio::test]

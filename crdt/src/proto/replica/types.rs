@@ -83,9 +83,9 @@ pub enum Input {
         /// What to make of it.
         change: Change,
     },
-    /// A user of this node offers what an archive holds, say, in the order in which it stands there:
-    /// it is taken in as what a peer sends is. How much is offered that isn't synced is bounded by
-    /// whoever offers it.
+    /// A user of this node offers what an archive holds, say, in the order in which it stands
+    /// there: it is taken in as what a peer sends is. How much is offered that isn't synced is
+    /// bounded by whoever offers it.
     Offer {
         /// What tells this offer from others, and from writes, for the answer.
         token: u64,
@@ -198,8 +198,8 @@ pub struct Offered {
     pub taken: u64,
     /// Held since before.
     pub known: u64,
-    /// Not taken in, through nobody's fault: something that they build on isn't here, their place is
-    /// another's, or their time hasn't come. They may be offered again.
+    /// Not taken in, through nobody's fault: something that they build on isn't here, their place
+    /// is another's, or their time hasn't come. They may be offered again.
     pub left: u64,
     /// What no honest node writes down, and where: those behind it weren't looked at.
     pub fault: Option<(usize, Fault)>,

@@ -37,17 +37,15 @@ fn record(entry: &Entry) -> Record {
     Record::Entry { header: entry.header().encode(), payload }
 }
 
-fn all(records: u64) -> Offered {
-    Offered { taken: records, ..Offered::default() }
-}
-
 /// Takes in what an archive of a node holds, on a new one: both hold the same then.
 fn restored(node: &mut Node) -> Node {
     let (records, contents) = export(node);
-    assert_eq!(records.len() as u64, contents.entries + contents.evidence);
+    let Contents { entries, evidence, credentials, .. } = contents;
+    let (taken, count) = (entries + evidence, records.len() as u64);
+    assert_eq!(count, taken + credentials);
     let mut other = Node::open(101, Config::default(), Memory::new(), None);
-    let count = records.len() as u64;
-    assert_eq!(offered(&mut other, 1, records.clone()), all(count));
+    let new = Offered { taken, known: credentials, ..Offered::default() };
+    assert_eq!(offered(&mut other, 1, records.clone()), new);
     assert_eq!(other.replica.digest(), node.replica.digest());
     let known = Offered { known: count, ..Offered::default() };
     assert_eq!(offered(&mut other, 2, records), known, "twice does no harm");
@@ -103,6 +101,43 @@ fn forks_are_exported_with_their_evidence_before_what_they_excuse() {
     assert!(places.is_sorted() && evidence < places[0], "{places:?} {evidence:?}");
     let other = restored(&mut node);
     assert_eq!(other.replica.book().evidence(&feed(3)), node.replica.book().evidence(&feed(3)));
+}
+
+/// A removal of the author 3 by an owner who knows these of its entries, as an archive holds it.
+fn removal(known: &[&Entry]) -> Vec<Record> {
+    let keys = Keys { own: key(201), owner: Some(key(200)) };
+    let replica = Replica::open(Config::default(), genesis(), keys, [1; 32], Memory::new(), None);
+    let replica = replica.unwrap();
+    let mut owner = Node { replica, unsynced: VecDeque::new(), own: None };
+    owner.handle(NOW, Input::Wall(WALL));
+    offered(&mut owner, 1, known.iter().map(|entry| record(entry)).collect());
+    owner.handle(NOW, Input::Change { token: 2, member: peer(3), change: Change::Remove });
+    let outputs = owner.sync(NOW);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Written { id: Some(_), .. })));
+    export(&mut owner).0
+}
+
+#[test]
+fn what_a_removal_evicted_is_excused_by_the_removal_which_comes_first() {
+    let first = entry(3, None, 1);
+    let second = entry(3, Some(&first), 2);
+    let mut citing = draft(9);
+    citing.cite(second.header().id(), second.header().time()).unwrap();
+    let citing = sign(4, None, citing, WALL);
+    let above = entry(4, Some(&citing), 10);
+    let other = entry(5, None, 1);
+    for (known, stays) in [(vec![&first], true), (vec![], false)] {
+        let mut node = Node::new();
+        let entries = [&first, &second, &citing, &above, &other];
+        offered(&mut node, 1, entries.map(record).to_vec());
+        offered(&mut node, 2, removal(&known));
+        assert!(!node.holds(&second) && node.holds(&above));
+        assert_eq!(node.holds(&first), stays);
+        let (records, contents) = export(&mut node);
+        assert_eq!(contents.credentials, u64::from(!stays));
+        assert_eq!(records.last(), Some(&record(&above)), "those that need excuses are the last");
+        restored(&mut node);
+    }
 }
 
 #[test]
