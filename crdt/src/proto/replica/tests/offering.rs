@@ -1,7 +1,10 @@
 //! Archives: what a replica exports is all that another needs, in an order in which it can take it.
 
 use super::*;
-use crate::proto::archive::{Contents, Decoder, Export, Part, Record};
+use crate::proto::{
+    archive::{Contents, Decoder, Export, Part, Record},
+    replica,
+};
 
 /// An archive of what a node has synced.
 fn export(node: &mut Node) -> (Vec<Record>, Contents) {
@@ -111,7 +114,8 @@ fn removal(known: &[&Entry]) -> Vec<Record> {
     let mut owner = Node { replica, unsynced: VecDeque::new(), own: None };
     owner.handle(NOW, Input::Wall(WALL));
     offered(&mut owner, 1, known.iter().map(|entry| record(entry)).collect());
-    owner.handle(NOW, Input::Change { token: 2, member: peer(3), change: Change::Remove });
+    let change = replica::Change::Remove;
+    owner.handle(NOW, Input::Change { token: 2, member: peer(3), change });
     let outputs = owner.sync(NOW);
     assert!(outputs.iter().any(|output| matches!(output, Output::Written { id: Some(_), .. })));
     export(&mut owner).0
