@@ -13,11 +13,11 @@ fn run(node: &Node, arguments: &[&str]) -> std::process::Output {
 
 async fn put(node: &Node, key: &str, value: Value) {
     let batch = aether_node::api::MapBatch { put: [(key.into(), value)].into(), remove: vec![] };
-    node.client.write_map("guests", "ages", &batch).await.unwrap();
+    node.client.write_map("guests", "ages", &batch).await.expect("the space is open");
 }
 
 async fn state(node: &Node) -> (String, Option<String>) {
-    let space = node.client.space("guests", true).await.unwrap();
+    let space = node.client.space("guests", true).await.expect("the space is open");
     (space.status.digest, space.state)
 }
 
