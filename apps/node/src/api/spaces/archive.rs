@@ -29,8 +29,8 @@ const MAX_PIECES: usize = 4;
 /// Bytes of a body that are read though nobody needs them, so that the client hears why.
 const MAX_UNREAD: usize = 16 * 1024 * 1024;
 
-/// An archive of all that the node has of a space now: a backup, which another node imports. It ends
-/// with a record that says so; what breaks off before isn't whole.
+/// An archive of all that the node has of a space now: a backup, which another node imports. It
+/// ends with a record that says so; what breaks off before isn't whole.
 #[utoipa::path(get, path = "/v1/spaces/{space}/archive",
     params(("space" = String, Path, description = "Its id, or its name if no other has it.")),
     responses(
