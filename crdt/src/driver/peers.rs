@@ -68,7 +68,8 @@ impl Driver {
     /// Tells a peer of a space, without which it doesn't understand what is told.
     pub(super) fn offer(&mut self, peer: &PeerId, space: SpaceId) {
         let me = self.key.public();
-        let Some(link) = self.links.get_mut(peer) else { return };
+        let is_staying = self.rooms.get(&space).is_some_and(|room| !room.is_leaving);
+        let Some(link) = self.links.get_mut(peer).filter(|_| is_staying) else { return };
         let theirs = tag(&space, &link.key, &me);
         link.expected.insert(theirs, space);
         let ours = tag(&space, &me, &link.key);

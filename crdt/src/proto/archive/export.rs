@@ -101,9 +101,8 @@ impl<B: Base> Export<B> {
 
     /// The last place in the order of intake, and that of the entry that was looked at last: how
     /// far it has come.
-    pub fn progress(&self) -> (Position, Position) {
-        let at = self.named.front().map_or(self.at, |(at, ..)| *at);
-        (self.book.last(), at)
+    pub const fn progress(&self) -> (Position, Position) {
+        (self.book.last(), self.at)
     }
 
     /// Looks at an entry. Tells whether there is anything left to do.
@@ -111,7 +110,11 @@ impl<B: Base> Export<B> {
         match self.stage {
             Stage::Order => match self.name()? {
                 Some(named) => drop(self.look(named, true)?),
-                None => self.wait(),
+                None => {
+                    // What came last may have been evicted.
+                    self.at = self.book.last();
+                    self.wait();
+                }
             },
             Stage::Waiting { left: 0, given: 0 } => self.stage = Stage::Rest,
             Stage::Waiting { left: 0, .. } => self.wait(),
