@@ -201,3 +201,23 @@ async fn an_offer_that_is_taken_back_begins_no_session() {
     talk(&mut side, &mut peer).await;
     assert_eq!((side.status().peers, peer.status().peers), (1, 1));
 }
+
+#[tokio::test]
+async fn who_is_met_while_a_space_is_left_hears_nothing_of_it() {
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut side, mut peer) = (open(home.path(), 1, None), open(other.path(), 2, None));
+    drop(peer.put(b"key", 10));
+    peer.settle().await;
+    let mut left = side.leave(true);
+    side.link(&peer);
+    peer.link(&side);
+    for _ in 0..4 {
+        side.hear(&mut peer);
+        peer.hear(&mut side);
+        peer.settle().await;
+    }
+    assert_eq!(peer.status().peers, 0);
+    side.settle().await;
+    left.try_recv().unwrap().unwrap();
+    assert_eq!((side.rows(0), side.rest()), (0, 0));
+}
