@@ -45,9 +45,12 @@ pub enum WriteError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
+    /// The space was closed or deleted on this node.
+    #[error("the space was closed on this node: open it again, or join it")]
+    Left,
     /// The store can't read it.
     #[error(transparent)]
-    Store(#[from] ReadError),
+    Store(ReadError),
     /// Somebody wrote a value that isn't of this type.
     #[error("the value isn't of the expected type: {reason}")]
     Decode {
@@ -57,6 +60,15 @@ pub enum LookupError {
     /// Somebody wrote a key that isn't of this type.
     #[error("a key isn't of the expected type")]
     Key,
+}
+
+impl From<ReadError> for LookupError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed { .. } => Self::Left,
+            error => Self::Store(error),
+        }
+    }
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WriteError> {

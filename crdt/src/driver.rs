@@ -6,9 +6,12 @@
 
 mod documents;
 mod ends;
+mod leaving;
 mod link;
 mod links;
+mod list;
 mod mark;
+mod offering;
 mod peers;
 mod shelf;
 
@@ -17,12 +20,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time, wire};
+use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time};
 use aether_mesh::PeerId;
 use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use self::peers::Link;
+use self::{
+    leaving::{Leaves, Leaving},
+    list::{Listed, Listing},
+    peers::Link,
+};
 pub(crate) use self::{
     link::Event,
     links::{Links, STREAM},
@@ -31,10 +38,12 @@ pub(crate) use self::{
 use crate::{
     collections::Desks,
     proto::{
+        access::Access,
+        archive::Record,
         entry::Collection,
         id::{EntryId, FeedId, Position, SpaceId},
         map::Edit,
-        replica::{Change, Config, Input, Keys, Output, Replica, WriteError},
+        replica::{Change, Config, Input, Keys, Offered, Output, Replica, WriteError},
         space::{Genesis, Mode, Role},
         time::Wall,
     },
@@ -105,6 +114,27 @@ pub(crate) enum Request {
         space: SpaceId,
         reply: oneshot::Sender<Option<Status>>,
     },
+    /// Takes in what an archive holds, in its order.
+    Offer {
+        space: SpaceId,
+        records: Vec<Record>,
+        reply: oneshot::Sender<Result<Offered, WriteFailed>>,
+    },
+    /// Takes no part in a space any more; with `deletes`, and forgets it.
+    Leave {
+        space: SpaceId,
+        deletes: bool,
+        reply: oneshot::Sender<Result<(), OpenError>>,
+    },
+    /// Opens a space that was closed.
+    Again {
+        space: SpaceId,
+        reply: oneshot::Sender<Result<Opened, OpenError>>,
+    },
+    /// All spaces that were closed.
+    ListClosed {
+        reply: oneshot::Sender<Vec<Genesis>>,
+    },
 }
 
 /// Who writes changes of documents, and since when the same entries count.
@@ -136,6 +166,9 @@ pub enum WriteFailed {
     /// The node has stopped.
     #[error("the node has stopped")]
     Closed,
+    /// The space was closed or deleted on this node.
+    #[error("the space was closed on this node: open it again, or join it")]
+    Left,
     /// The space refuses it.
     #[error(transparent)]
     Refused(#[from] WriteError),
@@ -152,6 +185,8 @@ pub(crate) enum Told {
     Held(Position),
     /// Collections were made anew: an author forked.
     Rebuilt,
+    /// The space was closed or deleted, and nothing of it can be read.
+    Left,
 }
 
 /// What a user waits for.
@@ -166,10 +201,13 @@ struct Room {
     edits: VecDeque<(Vec<Edit>, Reply)>,
     /// Who waits for a write, by its token.
     waiting: BTreeMap<u64, Vec<(Vec<Edit>, Reply)>>,
+    offers: BTreeMap<u64, oneshot::Sender<Result<Offered, WriteFailed>>>,
     tokens: u64,
     wake: Option<Time>,
     /// How often collections were made anew.
     rebuilt: u64,
+    /// Whether it is being closed or deleted, and takes nothing any more.
+    is_leaving: bool,
 }
 
 /// What is on its way to the disk, or gathered for the next commit.
@@ -180,6 +218,7 @@ struct Changes {
     /// The last generation of each space; of some there may be files alone.
     generations: BTreeMap<SpaceId, u64>,
     tips: BTreeMap<(SpaceId, PublicKey), EntryId>,
+    left: Vec<Leaving>,
 }
 
 pub(crate) struct Driver {
@@ -196,6 +235,7 @@ pub(crate) struct Driver {
     begun: Instant,
     looked: Time,
     rooms: BTreeMap<SpaceId, Room>,
+    leaves: Leaves,
     links: BTreeMap<PeerId, Link>,
     gathered: Changes,
     /// How many edits wait to be drafted, in all rooms.
@@ -268,6 +308,7 @@ impl Driver {
             begun: begin(),
             looked: Time::ZERO,
             rooms: BTreeMap::new(),
+            leaves: Leaves::open(&store)?,
             links: BTreeMap::new(),
             gathered: Changes::default(),
             waiting: 0,
@@ -280,9 +321,14 @@ impl Driver {
         };
         let all: Vec<_> = driver.list.range::<&[u8]>(..).collect::<Result<_, _>>()?;
         for (_, value) in all {
-            let (number, genesis) = read_listed(&value).ok_or(StartError::List)?;
-            let space = genesis.space_id();
-            let opened = driver.enter(number, genesis);
+            let listed = Listed::decode(&value).ok_or(StartError::List)?;
+            driver.leaves.number(listed.number);
+            let space = listed.genesis.space_id();
+            if listed.listing == Listing::Closed {
+                driver.leaves.close(listed);
+                continue;
+            }
+            let opened = driver.enter(listed.number, listed.genesis);
             opened.map_err(|source| StartError::Space { space, source })?;
         }
         Ok(driver)
@@ -300,6 +346,8 @@ impl Driver {
         mut events: mpsc::Receiver<Event>,
     ) {
         let mut is_open = true;
+        // What the life before had still to delete.
+        self.commit();
         while is_open || self.is_busy() {
             let wake = self.rooms.values().filter_map(|room| room.wake).min();
             let mut until = wake.unwrap_or(Time::MAX).min(self.looked + LOOK);
@@ -314,10 +362,14 @@ impl Driver {
                     self.on_committed(done);
                 }
                 request = requests.recv(), if may_ask => match request {
-                    None => is_open = false,
+                    None => {
+                        is_open = false;
+                        self.leaves.end();
+                    }
                     Some(request) => {
                         self.on_request(request);
                         while self.waiting < MAX_WAITING
+                            && self.gathered.bytes < MAX_GATHERED
                             && let Ok(request) = requests.try_recv()
                         {
                             self.on_request(request);
@@ -354,21 +406,22 @@ impl Driver {
     fn on_request(&mut self, request: Request) {
         match request {
             // Whoever asked and is gone needs no answer.
+            request if self.is_put_off(&request) => self.leaves.put_off(request),
             Request::Open { genesis, reply } => drop(reply.send(self.open_space(genesis))),
             Request::List { reply } => {
-                let all = self.rooms.values().map(|room| room.opened.clone()).collect();
-                let _ = reply.send(all);
+                let rooms = self.rooms.values().filter(|room| !room.is_leaving);
+                let _ = reply.send(rooms.map(|room| room.opened.clone()).collect());
             }
-            Request::Edit { space, edits, reply } => match self.rooms.get_mut(&space) {
+            Request::Edit { space, edits, reply } => match room(&mut self.rooms, &space) {
                 Some(room) => {
                     self.waiting += edits.len();
                     room.edits.push_back((edits, reply));
                 }
-                None => drop(reply.send(Err(WriteFailed::Closed))),
+                None => drop(reply.send(Err(WriteFailed::Left))),
             },
             Request::Writer { space, reply } => {
                 let now = self.now();
-                let _ = reply.send(self.rooms.get_mut(&space).map(|room| room.writer(now)));
+                let _ = reply.send(room(&mut self.rooms, &space).map(|room| room.writer(now)));
             }
             Request::Append { space, document, feed, ops, reply } => {
                 self.append(space, document, feed, ops, reply);
@@ -380,13 +433,17 @@ impl Driver {
                 self.change(space, member, change, reply);
             }
             Request::Members { space, reply } => {
-                let members = self.rooms.get(&space).map(|room| Member::all(&room.replica));
-                let _ = reply.send(members);
+                let room = room(&mut self.rooms, &space);
+                let _ = reply.send(room.map(|room| Member::all(&room.replica)));
             }
             Request::Status { space, reply } => {
-                let status = self.rooms.get(&space).map(|room| Status::of(&room.replica));
-                let _ = reply.send(status);
+                let room = room(&mut self.rooms, &space);
+                let _ = reply.send(room.map(|room| Status::of(&room.replica)));
             }
+            Request::Offer { space, records, reply } => self.take_in(space, records, reply),
+            Request::Leave { space, deletes, reply } => self.leave(space, deletes, reply),
+            Request::Again { space, reply } => drop(reply.send(self.open_again(&space))),
+            Request::ListClosed { reply } => drop(reply.send(self.leaves.closed())),
         }
     }
 
@@ -396,14 +453,16 @@ impl Driver {
         if let Some(room) = self.rooms.get(&space) {
             return Ok(room.opened.clone());
         }
-        let number = self.list.range::<&[u8]>(..).try_fold(0, |most, row| {
-            let number = read_listed(&row?.1).map_or(0, |(number, _)| number);
-            Ok::<_, aether_store::ReadError>(most.max(number.saturating_add(1)))
-        })?;
+        let number = self.leaves.number_of(&space);
+        // What can't be opened is not to be listed: no driver would start with it.
+        Access::new(genesis.clone()).map_err(|_| OpenError::Mode(genesis.mode()))?;
+        let listed = Listed { listing: Listing::Open, number, genesis: genesis.clone() };
         let mut batch = Batch::new();
-        batch.put(&self.list, space.as_hash().as_bytes(), &write_listed(number, &genesis));
+        batch.put(&self.list, space.as_hash().as_bytes(), &listed.encode());
         self.store.commit(batch, Durability::Synced).wait()?;
+        self.leaves.number(number);
         let opened = self.enter(number, genesis)?;
+        self.leaves.open_again(&space);
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {
             self.offer(&peer, space);
@@ -432,9 +491,11 @@ impl Driver {
             opened: opened.clone(),
             edits: VecDeque::new(),
             waiting: BTreeMap::new(),
+            offers: BTreeMap::new(),
             tokens: 0,
             wake: None,
             rebuilt: 0,
+            is_leaving: false,
         };
         self.rooms.insert(space, room);
         self.drain(space);
@@ -456,8 +517,8 @@ impl Driver {
     }
 
     fn change(&mut self, space: SpaceId, member: PublicKey, change: Change, reply: Reply) {
-        let Some(room) = self.rooms.get_mut(&space) else {
-            return drop(reply.send(Err(WriteFailed::Closed)));
+        let Some(room) = room(&mut self.rooms, &space) else {
+            return drop(reply.send(Err(WriteFailed::Left)));
         };
         room.tokens += 1;
         let token = room.tokens;
@@ -505,6 +566,7 @@ impl Driver {
                     self.tell(space, Told::Rebuilt);
                 }
                 Output::Written { token, id } => self.answer(space, token, &Ok(id)),
+                Output::Offered { token, offered } => self.taken_in(space, token, Ok(offered)),
                 Output::Refused { token, why } => self.refused(space, token, why),
                 Output::Forked { feed, evidence } => {
                     let number = evidence.number();
@@ -527,7 +589,8 @@ impl Driver {
             self.tell(space, Told::Held(position));
         }
         if let Some(room) = self.rooms.get_mut(&space) {
-            room.wake = room.replica.poll_timeout();
+            // Who leaves is woken by the disk alone.
+            room.wake = room.replica.poll_timeout().filter(|_| !room.is_leaving);
         }
     }
 
@@ -568,6 +631,7 @@ impl Driver {
         for space in waiting.map(|(space, _)| *space).collect::<Vec<_>>() {
             self.draft(space);
         }
+        self.sweep();
         if self.gathered.batch.is_empty() {
             return;
         }
@@ -608,7 +672,9 @@ impl Driver {
     /// If several waited, one alone may be at fault: each is tried by itself.
     fn refused(&mut self, space: SpaceId, token: u64, why: WriteError) {
         let Some(room) = self.rooms.get_mut(&space) else { return };
-        let Some(waiting) = room.waiting.remove(&token) else { return };
+        let Some(waiting) = room.waiting.remove(&token) else {
+            return self.taken_in(space, token, Err(why.into()));
+        };
         if waiting.len() == 1 || why != WriteError::Overflow {
             for (_, reply) in waiting {
                 let _ = reply.send(Err(why.into()));
@@ -625,26 +691,30 @@ impl Driver {
     }
 
     fn on_committed(&mut self, done: Result<(), CommitError>) {
-        let Some((changes, _)) = self.committing.take() else { return };
+        let Some((mut changes, _)) = self.committing.take() else { return };
+        let mut left = std::mem::take(&mut changes.left);
         let now = self.now();
         self.linger = now + (now.since(self.since) / 4).min(LINGER);
         self.answered = 0;
         if let Err(error) = done {
             tracing::error!(%error, "spaces can't be written: nothing is until a restart");
-            return self.fail();
+            left.extend(self.fail());
+            return self.stay(left, &error);
         }
         for (space, generation) in changes.generations {
             self.feed(space, Input::Persisted { generation });
         }
+        self.left(left);
     }
 
     /// What was gathered builds on what wasn't written, and a disk that was full may have room
     /// again: it must not be written either.
-    fn fail(&mut self) {
-        self.gathered = Changes::default();
+    fn fail(&mut self) -> Vec<Leaving> {
+        let gathered = std::mem::take(&mut self.gathered);
         for space in self.rooms.keys().copied().collect::<Vec<_>>() {
             self.feed(space, Input::Failed);
         }
+        gathered.left
     }
 }
 
@@ -679,16 +749,9 @@ pub(crate) fn owner_key(node: &SecretKey, salt: &[u8; 16]) -> SecretKey {
     SecretKey::from_bytes(*hash.as_bytes())
 }
 
-fn write_listed(number: u32, genesis: &Genesis) -> Vec<u8> {
-    let mut writer = wire::Writer::default();
-    writer.u8(1).u32(number).slice(&genesis.encode());
-    writer.finish()
-}
-
-fn read_listed(value: &[u8]) -> Option<(u32, Genesis)> {
-    let mut reader = wire::Reader::new(value);
-    (reader.u8().ok()? == 1).then_some(())?;
-    Some((reader.u32().ok()?, Genesis::decode(reader.rest()).ok()?))
+/// The room of a space that isn't being left.
+fn room<'a>(rooms: &'a mut BTreeMap<SpaceId, Room>, space: &SpaceId) -> Option<&'a mut Room> {
+    rooms.get_mut(space).filter(|room| !room.is_leaving)
 }
 
 #[cfg(test)]

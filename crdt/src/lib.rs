@@ -27,6 +27,7 @@
 //! In reading order:
 //!
 //! - [`Spaces`], [`Space`] and [`Ticket`]: found one, or join one.
+//!   [`Space::export`] and [`Spaces::import`]: a backup of one, or a move.
 //! - [`Map`], [`Set`], [`Counter`], [`Register`]: read and write. [`Watch`]: hear of changes.
 //! - [`Document`]: edit together. [`Edit`](proto::document::edit::Edit) and
 //!   [`View`](proto::document::view::View) write and read one; [`Patches`] say what changes.
@@ -42,6 +43,8 @@
 pub mod proto;
 
 #[cfg(feature = "net")]
+mod archives;
+#[cfg(feature = "net")]
 mod collections;
 #[cfg(feature = "net")]
 mod driver;
@@ -54,6 +57,7 @@ mod ticket;
 
 #[cfg(feature = "net")]
 pub use self::{
+    archives::{ExportError, ExportProgress, ImportError, Imported},
     collections::{
         ChangeError, Changed, Counter, Document, DocumentError, Key, LookupError, Map, MapBatch,
         Missed, PatchEvent, Patches, Register, Revision, Set, Watch, WriteError,
@@ -61,6 +65,6 @@ pub use self::{
     driver::{StartError, WriteFailed},
     proto::space::{Mode, Role},
     space::{ChangeAccessError, Space},
-    spaces::{Member, OpenError, Spaces, Status},
+    spaces::{ClosedSpace, Member, OpenError, Spaces, Status},
     ticket::{Ticket, TicketError},
 };

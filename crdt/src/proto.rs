@@ -14,10 +14,12 @@
 //! - [`book`]: all that a replica keeps of a space.
 //! - [`sync`]: how two replicas compare what they hold and send what is lacking.
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
+//! - [`archive`]: all of a space in one file.
 //! - [`document`]: Automerge documents: which changes are taken, reading, writing, undo, and a
 //!   document's life.
 
 pub mod access;
+pub mod archive;
 pub mod book;
 pub mod document;
 pub mod entry;

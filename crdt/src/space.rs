@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use aether_mesh::{PeerId, identity};
-use aether_store::ReadError;
+use aether_store::{ReadError, Store};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::{
@@ -29,7 +29,8 @@ use crate::{
 /// that are connected hold the same some seconds after the last write. There is no order among
 /// writes of different nodes: concurrent values of a key stand side by side.
 ///
-/// Cloning is cheap.
+/// Cloning is cheap. When the space is [closed](crate::Spaces::close) or deleted, this handle and
+/// all that came of it give errors that say so, for good: who opens the space again has another.
 #[derive(Clone)]
 pub struct Space {
     inner: Arc<Inner>,
@@ -94,6 +95,9 @@ impl Space {
 
     async fn change(&self, member: &PeerId, change: Change) -> Result<(), ChangeAccessError> {
         let member = identity::public_key(member).ok_or(ChangeAccessError::Key)?;
+        if self.shelf().is_left() {
+            return Err(WriteFailed::Left.into());
+        }
         let written = self.ask(|space, reply| Request::Change { space, member, change, reply });
         written.await.unwrap_or(Err(WriteFailed::Closed))?;
         Ok(())
@@ -106,16 +110,18 @@ impl Space {
     /// The node has stopped.
     pub async fn members(&self) -> Result<Vec<Member>, OpenError> {
         let members = self.ask(|space, reply| Request::Members { space, reply }).await;
-        members.flatten().ok_or(OpenError::Closed)
+        let members = members.ok_or(OpenError::Closed)?.filter(|_| !self.shelf().is_left());
+        members.ok_or_else(|| OpenError::Left { name: self.name().to_owned() })
     }
 
     /// How it stands with it on this node.
     ///
     /// # Errors
-    /// The node has stopped.
+    /// The node has stopped, or the space was left.
     pub async fn status(&self) -> Result<Status, OpenError> {
         let status = self.ask(|space, reply| Request::Status { space, reply }).await;
-        status.flatten().ok_or(OpenError::Closed)
+        let status = status.ok_or(OpenError::Closed)?.filter(|_| !self.shelf().is_left());
+        status.ok_or_else(|| OpenError::Left { name: self.name().to_owned() })
     }
 
     /// A hash of what all collections show, equal on two nodes that hold the same. Reads
@@ -158,6 +164,12 @@ impl Space {
         Document::new(self.clone(), name, template.clone())
     }
 
+    /// Whether it was closed or deleted since this handle was had: then nothing can be read or
+    /// written by it any more, though the space may be open again.
+    pub fn is_left(&self) -> bool {
+        self.opened.shelf.is_left()
+    }
+
     pub(crate) const fn shelf(&self) -> &Shelf {
         &self.opened.shelf
     }
@@ -168,6 +180,10 @@ impl Space {
 
     pub(crate) const fn desks(&self) -> &Desks {
         &self.opened.desks
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        self.inner.node.store()
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
@@ -196,6 +212,10 @@ impl Space {
 
     /// Makes edits visible and durable, all at once.
     pub(crate) async fn edit(&self, edits: Vec<Edit>) -> Result<Written, WriteFailed> {
+        if self.shelf().is_left() {
+            // It may have been opened again, and what is seen here isn't what is there now.
+            return Err(WriteFailed::Left);
+        }
         let written = self.ask(|space, reply| Request::Edit { space, edits, reply }).await;
         written.unwrap_or(Err(WriteFailed::Closed))
     }

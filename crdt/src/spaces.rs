@@ -12,6 +12,7 @@ use crate::{
     Space, Ticket, TicketError,
     driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
     proto::{
+        id::SpaceId,
         replica::{self, Replica},
         space::{Genesis, GenesisError, Mode, Role},
     },
@@ -115,29 +116,99 @@ impl Spaces {
         self.found(ticket.genesis().clone()).await
     }
 
-    async fn found(&self, genesis: Genesis) -> Result<Space, OpenError> {
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Open { genesis, reply };
-        self.inner.requests.send(request).await.map_err(|_| OpenError::Closed)?;
-        let opened = answer.await.map_err(|_| OpenError::Closed)??;
+    /// Takes no part in a space any more, from now on and after a restart, until it is
+    /// [opened again](Self::open_again) or joined: no session of it goes on, and nobody is served.
+    /// What is stored of it stays. All its handles give errors from now on. Returns when that is
+    /// durable, as is all that was written to it before. That it is closed already is no error.
+    ///
+    /// # Errors
+    /// The node doesn't have it; or the disk, and then it stays open.
+    pub async fn close(&self, space: SpaceId) -> Result<(), OpenError> {
+        self.ask(|reply| Request::Leave { space, deletes: false, reply }).await?
+    }
+
+    /// Closes a space, open or not, and deletes what is stored of it on this node: what other nodes
+    /// have of it stays there, and what only this one has is gone. Returns when that is certain,
+    /// and the node is then rid of it; its rows are removed bit by bit, also after a restart. To
+    /// join it later fetches it anew from others.
+    ///
+    /// # Errors
+    /// The node doesn't have it; or the disk, and then it stays.
+    pub async fn delete(&self, space: SpaceId) -> Result<(), OpenError> {
+        self.ask(|reply| Request::Leave { space, deletes: true, reply }).await?
+    }
+
+    /// Takes part again in a space that was closed.
+    ///
+    /// # Errors
+    /// The node doesn't have it; or the disk.
+    pub async fn open_again(&self, space: SpaceId) -> Result<Space, OpenError> {
+        let opened = self.ask(|reply| Request::Again { space, reply }).await??;
         Ok(Space::new(self.inner.clone(), opened))
     }
 
-    /// All spaces that this node has, by id.
+    /// The spaces that are closed on this node, by id.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn closed(&self) -> Result<Vec<ClosedSpace>, OpenError> {
+        let closed = self.ask(|reply| Request::ListClosed { reply }).await?;
+        let closed = closed.into_iter();
+        Ok(closed.map(|genesis| ClosedSpace { genesis }).collect())
+    }
+
+    /// The id of the space that this node has, open or closed, and that has this id; or, if exactly
+    /// one has this name, that one.
+    ///
+    /// # Errors
+    /// None, or several of this name.
+    pub async fn find(&self, id_or_name: &str) -> Result<SpaceId, OpenError> {
+        let open = self.list().await?.into_iter().map(|space| space.genesis().clone());
+        let closed = self.closed().await?.into_iter().map(|closed| closed.genesis);
+        let all: Vec<Genesis> = open.chain(closed).collect();
+        let is_it = |genesis: &&Genesis| genesis.space_id().to_string() == id_or_name;
+        if let Some(found) = all.iter().find(is_it) {
+            return Ok(found.space_id());
+        }
+        let named: Vec<&Genesis> = all.iter().filter(|of| of.name() == id_or_name).collect();
+        match named[..] {
+            [] => Err(OpenError::NotFound { name: id_or_name.to_owned() }),
+            [found] => Ok(found.space_id()),
+            _ => Err(OpenError::Ambiguous { name: id_or_name.to_owned(), count: named.len() }),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.requests.send(request(reply)).await.map_err(|_| OpenError::Closed)?;
+        answer.await.map_err(|_| OpenError::Closed)
+    }
+
+    pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {
+        &self.inner.requests
+    }
+
+    pub(crate) async fn found(&self, genesis: Genesis) -> Result<Space, OpenError> {
+        let opened = self.ask(|reply| Request::Open { genesis, reply }).await??;
+        Ok(Space::new(self.inner.clone(), opened))
+    }
+
+    /// All spaces that this node has and that aren't [closed](Self::closed), by id.
     ///
     /// # Errors
     /// The node has stopped.
     pub async fn list(&self) -> Result<Vec<Space>, OpenError> {
-        let (reply, answer) = oneshot::channel();
-        self.inner.requests.send(Request::List { reply }).await.map_err(|_| OpenError::Closed)?;
-        let all = answer.await.map_err(|_| OpenError::Closed)?.into_iter();
+        let all = self.ask(|reply| Request::List { reply }).await?.into_iter();
         Ok(all.map(|opened| Space::new(self.inner.clone(), opened)).collect())
     }
 
     /// The space of this id that this node has; or, if exactly one has this name, that one.
     ///
     /// # Errors
-    /// None, or several of this name.
+    /// None, or several of this name; or it is closed.
     pub async fn get(&self, id_or_name: &str) -> Result<Space, OpenError> {
         let is_it = |space: &Space| space.id().to_string() == id_or_name;
         let mut all = self.list().await?;
@@ -146,7 +217,10 @@ impl Spaces {
         }
         all.retain(|space| space.name() == id_or_name);
         match all.len() {
-            0 => Err(OpenError::NotFound { name: id_or_name.to_owned() }),
+            0 => {
+                let found = self.find(id_or_name).await;
+                found.and(Err(OpenError::Left { name: id_or_name.to_owned() }))
+            }
             1 => Ok(all.swap_remove(0)),
             count => Err(OpenError::Ambiguous { name: id_or_name.to_owned(), count }),
         }
@@ -168,6 +242,12 @@ pub enum OpenError {
     /// There is none of this name or id.
     #[error("this node has no space {name:?}; join it with a ticket from a node that has it")]
     NotFound {
+        /// The name or id.
+        name: String,
+    },
+    /// It was closed, or deleted, on this node.
+    #[error("the space {name:?} is closed on this node; open it again, or join it")]
+    Left {
         /// The name or id.
         name: String,
     },
@@ -222,6 +302,24 @@ impl Member {
     /// The member's node, as the mesh names it.
     pub fn peer(&self) -> PeerId {
         identity::peer_id(&self.key)
+    }
+}
+
+/// A space in which this node takes no part, though it has what is stored of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedSpace {
+    genesis: Genesis,
+}
+
+impl ClosedSpace {
+    /// Its id.
+    pub const fn id(&self) -> SpaceId {
+        self.genesis.space_id()
+    }
+
+    /// What whoever founded it called it.
+    pub fn name(&self) -> &str {
+        self.genesis.name()
     }
 }
 

@@ -17,9 +17,9 @@
 //! | role | may |
 //! |---|---|
 //! | none needed | ask for health, and for the OpenAPI document |
-//! | reader | read: status, peers, lists, messages, blobs, maps, documents, metrics |
+//! | reader | read: status, peers, lists, messages, blobs, maps, documents, archives of spaces, metrics |
 //! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to their maps and documents, see the tickets of spaces |
-//! | admin | dial, revoke, renew the node; join spaces; remove blobs; read and write files where the node runs |
+//! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
 //! revoked isn't cut: to be rid of its reader at once, restart the node.
@@ -74,11 +74,12 @@ pub(crate) use self::{auth::Auth, serve::serve};
 pub use self::{
     problem::Problem,
     types::{
-        Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Dial, Document, DocumentAction,
-        DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch, DocumentSplice, DocumentTurn,
-        DocumentVersion, Health, Instance, Item, MapBatch, MapEntry, MapEvent, MapPage,
-        MemberChange, Mesh, NewSpace, NodeReply, Peer, PeerAccess, PeerState, Published, Services,
-        Space, SpaceStatus, SpaceTicket, Spaces, Status, Token, TopicEvent, Topics,
+        Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, ClosedSpace, Dial, Document,
+        DocumentAction, DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch,
+        DocumentSplice, DocumentTurn, DocumentVersion, Health, Instance, Item, MapBatch, MapEntry,
+        MapEvent, MapPage, MemberChange, Mesh, NewSpace, NodeReply, Peer, PeerAccess, PeerState,
+        Published, Services, Space, SpaceImported, SpaceStatus, SpaceTicket, Spaces, Status, Token,
+        TopicEvent, Topics,
     },
 };
 
@@ -267,6 +268,7 @@ fn for_readers() -> OpenApiRouter<Api> {
         .routes(routes!(blobs::read))
         .routes(routes!(spaces::list))
         .routes(routes!(spaces::show))
+        .routes(routes!(spaces::archive))
         .routes(routes!(spaces::page))
         .routes(routes!(spaces::value))
         .routes(routes!(spaces::events))
@@ -297,6 +299,10 @@ fn for_admins() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(node::dial))
         .routes(routes!(spaces::join))
+        .routes(routes!(spaces::close))
+        .routes(routes!(spaces::open_again))
+        .routes(routes!(spaces::delete))
+        .merge(imports())
         .routes(routes!(access::revoke))
         .routes(routes!(access::accept))
         .routes(routes!(blobs::remove))
@@ -326,6 +332,11 @@ fn edits() -> OpenApiRouter<Api> {
 /// Routes whose bodies may be as long as they like: they go to disk as they come.
 fn uploads() -> OpenApiRouter<Api> {
     OpenApiRouter::default().routes(routes!(blobs::add)).layer(DefaultBodyLimit::disable())
+}
+
+/// The same, for admins.
+fn imports() -> OpenApiRouter<Api> {
+    OpenApiRouter::default().routes(routes!(spaces::import)).layer(DefaultBodyLimit::disable())
 }
 
 /// This document.

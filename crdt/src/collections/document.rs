@@ -73,9 +73,12 @@ pub enum DocumentError {
     /// The node has stopped.
     #[error("the node has stopped")]
     Closed,
+    /// The space was closed or deleted on this node.
+    #[error("the space was closed on this node: open it again, or join it")]
+    Left,
     /// The store can't read it.
     #[error(transparent)]
-    Store(#[from] ReadError),
+    Store(ReadError),
     /// Automerge panics on it, each time it is opened.
     #[error("the document can't be shown: Automerge panics on it; please report it as a bug")]
     Broken,
@@ -85,6 +88,15 @@ pub enum DocumentError {
     /// A version was asked for that names changes which aren't here, or don't count.
     #[error("this node doesn't have that version of the document")]
     UnknownVersion,
+}
+
+impl From<ReadError> for DocumentError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed { .. } => Self::Left,
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// Why an edit isn't done, or isn't durable.

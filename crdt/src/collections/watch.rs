@@ -50,7 +50,7 @@ impl<K: Key> Watch<K> {
     /// The next change; `None` when the node has stopped. Cancel safe.
     ///
     /// # Errors
-    /// What is stored can't be read. Keys of another type are passed over.
+    /// What is stored can't be read, or the space was left. Keys of another type are passed over.
     pub async fn next(&mut self) -> Option<Result<Changed<K>, LookupError>> {
         loop {
             if let Some(changed) = self.ready.pop_front() {
@@ -62,7 +62,8 @@ impl<K: Key> Watch<K> {
                 Err(error) => return Some(Err(error)),
             }
             match self.told.recv().await {
-                Ok(Told::Held(_)) => {}
+                // Of a space that was left nothing can be read.
+                Ok(Told::Held(_) | Told::Left) => {}
                 // One of what was missed may have been this.
                 Ok(Told::Rebuilt) | Err(RecvError::Lagged(_)) => return Some(Ok(Changed::Rebuilt)),
                 Err(RecvError::Closed) => return None,

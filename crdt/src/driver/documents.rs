@@ -2,7 +2,7 @@
 
 use aether_core::Time;
 
-use super::{Driver, Reply, Room, WriteFailed, Writer};
+use super::{Driver, Reply, Room, WriteFailed, Writer, room};
 use crate::proto::{
     book,
     entry::{Collection, Draft},
@@ -26,8 +26,8 @@ impl Driver {
         reply: Reply,
     ) {
         let now = self.now();
-        let Some(room) = self.rooms.get_mut(&space) else {
-            return drop(reply.send(Err(WriteFailed::Closed)));
+        let Some(room) = room(&mut self.rooms, &space) else {
+            return drop(reply.send(Err(WriteFailed::Left)));
         };
         if room.replica.own_feed(now) != feed {
             return drop(reply.send(Err(WriteFailed::Outrun)));
@@ -54,7 +54,7 @@ impl Driver {
         writer: Writer,
     ) {
         let now = self.now();
-        let Some(room) = self.rooms.get_mut(&space) else { return };
+        let Some(room) = room(&mut self.rooms, &space) else { return };
         let is_stale = room.replica.book().stale().contains(document);
         if is_stale || room.replica.has_failed() || room.writer(now) != writer {
             return;

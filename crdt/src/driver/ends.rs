@@ -8,7 +8,7 @@ use aether_core::{
 };
 use aether_store::{Batch, Durability, Store};
 
-use super::{Changes, Driver, StartError, mark};
+use super::{Changes, Driver, Room, StartError, mark};
 use crate::proto::id::{EntryId, SpaceId};
 
 /// What the life before wrote down; nothing, if it had no orderly end, or not in this folder.
@@ -40,8 +40,9 @@ impl Driver {
     /// Writes down where own feeds end, so that they go on in the next life.
     pub(super) async fn end(&mut self) {
         let goes_on = |((space, _), tip): &(&(SpaceId, PublicKey), &EntryId)| {
-            let room = self.rooms.get(space).filter(|room| !room.replica.has_failed());
-            room.is_some_and(|room| room.replica.continues(&tip.feed))
+            let goes_on =
+                |room: &Room| !room.replica.has_failed() && room.replica.continues(&tip.feed);
+            self.rooms.get(space).map_or_else(|| self.leaves.is_closed(space), goes_on)
         };
         let ends = self.tips.iter().filter(goes_on).map(|((space, _), tip)| write_tip(space, tip));
         let ends: Vec<Vec<u8>> = ends.collect();

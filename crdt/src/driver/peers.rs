@@ -68,7 +68,8 @@ impl Driver {
     /// Tells a peer of a space, without which it doesn't understand what is told.
     pub(super) fn offer(&mut self, peer: &PeerId, space: SpaceId) {
         let me = self.key.public();
-        let Some(link) = self.links.get_mut(peer) else { return };
+        let is_staying = self.rooms.get(&space).is_some_and(|room| !room.is_leaving);
+        let Some(link) = self.links.get_mut(peer).filter(|_| is_staying) else { return };
         let theirs = tag(&space, &link.key, &me);
         link.expected.insert(theirs, space);
         let ours = tag(&space, &me, &link.key);
@@ -90,8 +91,10 @@ impl Driver {
                     link.offers.insert(tag);
                 }
             }
-            Frame::End(front) => {
-                if let Some(space) = link.spaces.remove(&front) {
+            Frame::End(named) => {
+                // It may have been offered before this node had the space.
+                link.offers.retain(|tag| front(tag) != named);
+                if let Some(space) = link.spaces.remove(&named) {
                     self.feed(space, Input::Disconnected { peer: key });
                     self.offer(&peer, space);
                 }
@@ -114,6 +117,25 @@ impl Driver {
             self.feed(space, Input::Disconnected { peer: key });
         }
         self.feed(space, Input::Connected { peer: key, opens: me < key });
+    }
+
+    /// Takes a space back from all peers. They offer it again, which is remembered.
+    pub(super) fn withdraw(&mut self, space: SpaceId) {
+        let me = self.key.public();
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            let Some(link) = self.links.get_mut(&peer) else { continue };
+            let key = link.key;
+            let theirs = tag(&space, &key, &me);
+            link.expected.remove(&theirs);
+            let session = link.spaces.remove(&front(&theirs));
+            let told = link.frames.try_send(Frame::End(front(&tag(&space, &me, &key))));
+            if session.is_some() {
+                self.feed(space, Input::Disconnected { peer: key });
+            }
+            if told.is_err() {
+                self.drop_link(&peer);
+            }
+        }
     }
 
     fn drop_link(&mut self, peer: &PeerId) {

@@ -1,8 +1,14 @@
 //! Shelves: the rows of one space in the node's store.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    ops::Range,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use aether_store::{Batch, Keyspace, ReadError};
+use aether_store::{Batch, Keyspace, ReadError, Slice, Snapshot};
 
 use crate::proto::{
     id::FeedId,
@@ -12,20 +18,58 @@ use crate::proto::{
 
 /// The rows of one space, whose keys begin with the number that stands for it in this store.
 ///
-/// Reads see what is durable, and block on the disk for what isn't cached.
+/// Reads see what is durable, and block on the disk for what isn't cached. Once the space was left,
+/// all of them fail.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
     rows: Keyspace,
     space: u32,
+    is_left: Arc<AtomicBool>,
 }
 
 impl Shelf {
-    pub(crate) const fn new(rows: Keyspace, space: u32) -> Self {
-        Self { rows, space }
+    pub(crate) fn new(rows: Keyspace, space: u32) -> Self {
+        Self { rows, space, is_left: Arc::default() }
+    }
+
+    /// The number that stands for the space.
+    pub(crate) const fn number(&self) -> u32 {
+        self.space
+    }
+
+    /// Whoever has this shelf, or a clone, reads nothing of it any more.
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Acquire)
+    }
+
+    /// The rows as a snapshot shows them.
+    pub(crate) fn still(&self, snapshot: Snapshot) -> Result<Still, ReadError> {
+        self.check()?;
+        Ok(Still { snapshot, shelf: self.clone() })
+    }
+
+    fn check(&self) -> Result<(), ReadError> {
+        match self.is_left() {
+            true => Err(ReadError::Closed { keyspace: self.rows.name().to_owned() }),
+            false => Ok(()),
+        }
     }
 
     fn key(&self, row: &[u8]) -> Vec<u8> {
         [&self.space.to_be_bytes()[..], row].concat()
+    }
+
+    /// The keys of all rows from `from` on, below `below`.
+    fn keys(&self, from: &[u8], below: Option<&[u8]>) -> Range<Vec<u8>> {
+        let below = match below {
+            Some(below) => self.key(below),
+            None => self.space.saturating_add(1).to_be_bytes().to_vec(),
+        };
+        self.key(from)..below
     }
 
     /// Adds changes to what the next commit writes.
@@ -43,6 +87,7 @@ impl Base for Shelf {
     type Error = ReadError;
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.check()?;
         Ok(self.rows.get(&self.key(key))?.map(|value| value.to_vec()))
     }
 
@@ -51,16 +96,41 @@ impl Base for Shelf {
         from: &[u8],
         below: Option<&[u8]>,
     ) -> impl Iterator<Item = Scanned<Self>> + use<'_> {
-        let below = match below {
-            Some(below) => self.key(below),
-            None => self.space.saturating_add(1).to_be_bytes().to_vec(),
-        };
-        let front = self.key(&[]).len();
-        self.rows.range(self.key(from)..below).map(move |row| {
-            let (key, value) = row?;
-            Ok((key.get(front..).unwrap_or_default().to_vec(), value.to_vec()))
+        self.rows.range(self.keys(from, below)).map(|row| {
+            self.check()?;
+            row.map(without_number)
         })
     }
+}
+
+/// The rows of one space as they were at one moment.
+#[derive(Clone)]
+pub(crate) struct Still {
+    snapshot: Snapshot,
+    shelf: Shelf,
+}
+
+impl Base for Still {
+    type Error = ReadError;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let found = self.snapshot.get(&self.shelf.rows, &self.shelf.key(key))?;
+        Ok(found.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        below: Option<&[u8]>,
+    ) -> impl Iterator<Item = Scanned<Self>> + use<'_> {
+        let rows = self.snapshot.range(&self.shelf.rows, self.shelf.keys(from, below));
+        rows.map(|row| row.map(without_number))
+    }
+}
+
+/// A row without the number in front of its key.
+fn without_number((key, value): (Slice, Slice)) -> (Vec<u8>, Vec<u8>) {
+    (key.get(size_of::<u32>()..).unwrap_or_default().to_vec(), value.to_vec())
 }
 
 /// The numbers of a space's feeds, for readers beside the driver. It learns of a feed before any

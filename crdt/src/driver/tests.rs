@@ -1,5 +1,7 @@
 //! Two drivers in one process, whose links are carried by hand.
 
+mod leaving;
+
 use std::path::Path;
 
 use aether_store::{Faults, Options};

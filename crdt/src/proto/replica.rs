@@ -58,6 +58,7 @@
 
 mod intake;
 mod members;
+mod offering;
 mod session;
 mod staging;
 mod types;
@@ -75,7 +76,7 @@ use rand_chacha::{
     rand_core::{Rng as _, SeedableRng as _},
 };
 
-pub use self::types::{Change, Config, Fault, Input, Output, WriteError};
+pub use self::types::{Change, Config, Fault, Input, Offered, Output, WriteError};
 use self::{
     intake::Broken,
     members::Pen,
@@ -106,6 +107,7 @@ struct Batch {
     position: Position,
     held: Vec<(EntryId, Position)>,
     written: Vec<(u64, Option<EntryId>)>,
+    offered: Vec<(u64, Offered)>,
     /// Entries of peers that are to be acknowledged, and in which session they came.
     acks: Vec<(Sender, u64)>,
     /// Whether others wrote something of it.
@@ -366,6 +368,7 @@ impl<B: Base> Replica<B> {
         self.batch = Batch::default();
         for batch in mem::take(&mut self.unsynced) {
             batch.written.into_iter().for_each(|(token, _)| self.refuse_failed(token));
+            batch.offered.into_iter().for_each(|(token, _)| self.refuse_failed(token));
         }
         for (peer, _) in mem::take(&mut self.sessions) {
             self.outputs.push_back(Output::Close { peer, fault: None });
@@ -377,13 +380,17 @@ impl<B: Base> Replica<B> {
         let (generation, changes) = self.book.rows_mut().seal();
         if changes.is_empty() {
             // There is nothing to wait for but what was changed before.
-            let Batch { acks, written, .. } = mem::take(&mut self.batch);
+            let Batch { acks, written, offered, .. } = mem::take(&mut self.batch);
             match self.unsynced.back_mut() {
                 Some(last) => {
                     last.acks.extend(acks);
                     last.written.extend(written);
+                    last.offered.extend(offered);
                 }
-                None => self.written(written),
+                None => {
+                    self.written(written);
+                    self.offered(offered);
+                }
             }
             return;
         }
@@ -422,6 +429,7 @@ impl<B: Base> Replica<B> {
                 self.outputs.push_back(Output::Rebuilt);
             }
             self.written(batch.written);
+            self.offered(batch.offered);
             acks.extend(batch.acks);
             forked.extend(batch.forked);
             foreign |= batch.foreign;
@@ -472,6 +480,7 @@ impl<B: Base> Replica<B> {
             Input::Write { token, draft, cites } => self.write(now, token, draft, &cites)?,
             Input::Edit { token, edits } => self.edit(now, token, &edits)?,
             Input::Change { token, member, change } => self.change(now, token, member, change)?,
+            Input::Offer { token, records } => self.offer_all(now, token, records)?,
             Input::Persisted { generation } => self.persisted(now, generation)?,
             Input::Failed => self.fail(),
             Input::Timeout => {
@@ -493,7 +502,8 @@ impl<B: Base> Protocol for Replica<B> {
         let token = match &input {
             Input::Write { token, .. }
             | Input::Edit { token, .. }
-            | Input::Change { token, .. } => Some(*token),
+            | Input::Change { token, .. }
+            | Input::Offer { token, .. } => Some(*token),
             _ => None,
         };
         match input {

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[cfg(feature = "net")]
+mod archives;
 mod chunks;
 mod document;
 #[cfg(feature = "net")]
 mod documents;
 mod hostile;
+#[cfg(feature = "net")]
+mod leaving;
 mod mutants;
 mod oracle;
 mod past;

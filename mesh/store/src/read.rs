@@ -67,6 +67,12 @@ pub enum ReadError {
         /// The key.
         key: Vec<u8>,
     },
+    /// Whoever owns a part of the keyspace has closed that part to readers.
+    #[error("what is read of keyspace {keyspace} was closed")]
+    Closed {
+        /// Name of the keyspace.
+        keyspace: String,
+    },
     /// The engine can't read its files.
     #[error("the engine can't read keyspace {keyspace}")]
     Engine {

@@ -22,7 +22,7 @@ use futures::{Stream, stream};
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use self::body::BodyReader;
+pub(super) use self::body::BodyReader;
 use super::{Api, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, Problem};
 
 /// Bytes of a blob that are read at a time.
@@ -95,7 +95,8 @@ pub(super) async fn list(State(api): State<Api>) -> Json<BlobsHeld> {
     ))]
 pub(super) async fn add(State(api): State<Api>, body: Body) -> Result<Json<BlobAdded>, Problem> {
     let _permit = api.stream()?;
-    let (reader, feeding) = BodyReader::new(body.into_data_stream());
+    let mut body = body.into_data_stream();
+    let (reader, feeding) = BodyReader::new(&mut body);
     let blobs = api.node().blobs();
     let adding = blobs.add_reader(reader);
     let ((), added) = tokio::join!(feeding, adding);

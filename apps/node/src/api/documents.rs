@@ -346,6 +346,7 @@ fn version(text: &str) -> Result<Vec<ChangeHash>, Problem> {
 fn unreadable(error: DocumentError) -> Problem {
     let (status, detail) = match &error {
         DocumentError::Closed => (StatusCode::SERVICE_UNAVAILABLE, told(&error)),
+        DocumentError::Left => (StatusCode::CONFLICT, told(&error)),
         DocumentError::UnknownVersion => {
             let next = "its history names the changes that are here";
             (StatusCode::NOT_FOUND, format!("{error}; {next}"))

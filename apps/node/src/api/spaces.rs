@@ -3,7 +3,9 @@
 //!
 //! Reads are of this node's replica, and away from the runtime, as they block on the disk.
 
+mod archive;
 mod events;
+mod leaving;
 mod page;
 mod value;
 
@@ -17,11 +19,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::value::AnyJson;
-pub(super) use self::{events::*, page::*};
-use super::{Api, MapBatch, NewSpace, Problem, Space, SpaceStatus, SpaceTicket, Spaces};
+pub(super) use self::{archive::*, events::*, leaving::*, page::*};
+use super::{
+    Api, ClosedSpace, MapBatch, NewSpace, Problem, Space, SpaceStatus, SpaceTicket, Spaces,
+};
 use crate::output::told;
 
-/// The spaces that the node has.
+/// The spaces that the node has, and those that are closed on it.
 #[utoipa::path(get, path = "/v1/spaces", responses(
     (status = 200, body = Spaces),
     (status = 503, description = "The node is stopping.", body = Problem),
@@ -29,9 +33,19 @@ use crate::output::told;
 pub(super) async fn list(State(api): State<Api>) -> Result<Json<Spaces>, Problem> {
     let mut spaces = Vec::new();
     for space in api.spaces().list().await.map_err(no_space)? {
-        spaces.push(described(&space).await?);
+        match described(&space).await {
+            Ok(space) => spaces.push(space),
+            // It has just been closed.
+            Err(problem) if problem.status == StatusCode::CONFLICT => {}
+            Err(problem) => return Err(problem),
+        }
     }
-    Ok(Json(Spaces { spaces }))
+    let closed = api.spaces().closed().await.map_err(no_space)?;
+    let closed = closed.iter().map(|space| {
+        let (id, name) = (space.id().to_string(), space.name().to_owned());
+        ClosedSpace { id, name }
+    });
+    Ok(Json(Spaces { spaces, closed: closed.collect() }))
 }
 
 /// Founds a space that everyone may read and write who has its ticket.
@@ -82,7 +96,7 @@ pub(super) struct What {
     responses(
         (status = 200, body = Space),
         (status = 404, description = "There is none.", body = Problem),
-        (status = 409, description = "Several have the name.", body = Problem),
+        (status = 409, description = "Several have the name, or it is closed.", body = Problem),
         (status = 503, description = "Too busy, or stopping.", body = Problem),
     ))]
 pub(super) async fn show(
@@ -267,14 +281,20 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let broken = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the read broke off");
     let read = tokio::task::spawn_blocking(read).await.map_err(broken)?;
-    read.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, told(&error)))
+    read.map_err(|error| {
+        let status = match error {
+            LookupError::Left => StatusCode::CONFLICT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem::new(status, told(&error))
+    })
 }
 
 fn no_space(error: OpenError) -> Problem {
     let status = match error {
         OpenError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         OpenError::NotFound { .. } => StatusCode::NOT_FOUND,
-        OpenError::Ambiguous { .. } => StatusCode::CONFLICT,
+        OpenError::Ambiguous { .. } | OpenError::Left { .. } => StatusCode::CONFLICT,
         OpenError::Read(_) => StatusCode::INTERNAL_SERVER_ERROR,
         OpenError::Write(_) => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -286,6 +306,7 @@ pub(super) fn not_written(error: WriteError) -> Problem {
     use replica::WriteError as Refused;
     let status = match &error {
         WriteError::Edit(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        WriteError::Failed(WriteFailed::Left) => StatusCode::CONFLICT,
         WriteError::Failed(WriteFailed::Closed | WriteFailed::Refused(Refused::Busy)) => {
             StatusCode::SERVICE_UNAVAILABLE
         }

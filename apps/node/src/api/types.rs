@@ -14,7 +14,8 @@ pub use self::{
         DocumentSplice, DocumentTurn, DocumentVersion,
     },
     spaces::{
-        MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceStatus, SpaceTicket, Spaces,
+        ClosedSpace, MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceImported,
+        SpaceStatus, SpaceTicket, Spaces,
     },
 };
 

@@ -39,6 +39,49 @@ pub(crate) enum Space {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Write all of a space to a file: a backup, or a move to another node
+    Export {
+        /// Its id, or its name
+        space: String,
+        /// The file, where nothing is yet; it gets its name when it is whole
+        file: PathBuf,
+        /// Replace what is there
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take in what `export` wrote, here or on another node; to do it twice does no harm
+    Import {
+        /// The file; `-` is the input
+        file: PathBuf,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take no part in a space any more, and keep what is stored of it
+    Close {
+        /// Its id, or its name
+        space: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Take part again in a space that was closed
+    Open {
+        /// Its id, or its name
+        space: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Delete what this node has of a space, open or closed; other nodes keep theirs
+    Delete {
+        /// Its id, or its name
+        space: String,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 /// Which map.

@@ -1,10 +1,16 @@
 //! A node's spaces and their maps.
 
-use reqwest::Url;
+use std::io;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use reqwest::{Body, Url};
 use serde_json::Value;
 
 use super::{Client, ClientError, Events, TIMEOUT};
-use crate::api::{MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceTicket, Spaces};
+use crate::api::{
+    MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceImported, SpaceTicket, Spaces,
+};
 
 impl Client {
     /// The spaces that the node has.
@@ -38,6 +44,43 @@ impl Client {
     pub async fn space_ticket(&self, space: &str) -> Result<SpaceTicket, ClientError> {
         let url = self.path(["v1", "spaces", space, "ticket"])?;
         self.json(self.http.get(url).timeout(TIMEOUT)).await
+    }
+
+    /// An archive of a space, as it comes. It is whole if its last record says so.
+    pub async fn export_space(&self, space: &str) -> Result<Events<Bytes>, ClientError> {
+        let url = self.path(["v1", "spaces", space, "archive"])?;
+        let response = self.send(self.http.get(url)).await?;
+        let client = self.clone();
+        let bytes = response.bytes_stream();
+        Ok(Box::pin(bytes.map(move |piece| piece.map_err(|source| client.broken(source)))))
+    }
+
+    /// Takes in an archive, which is read as it is sent.
+    pub async fn import_space<S>(&self, archive: S) -> Result<SpaceImported, ClientError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        let request = self.http.post(self.path(["v1", "spaces", "import"])?);
+        let request = request.header("content-type", "application/octet-stream");
+        self.json(request.body(Body::wrap_stream(archive))).await
+    }
+
+    /// Has the node take no part in a space any more.
+    pub async fn close_space(&self, space: &str) -> Result<(), ClientError> {
+        let request = self.http.post(self.path(["v1", "spaces", space, "close"])?);
+        self.send(request.timeout(TIMEOUT)).await.map(drop)
+    }
+
+    /// Has the node take part again in a space that was closed.
+    pub async fn open_space(&self, space: &str) -> Result<Space, ClientError> {
+        let request = self.http.post(self.path(["v1", "spaces", space, "open"])?);
+        self.json(request.timeout(TIMEOUT)).await
+    }
+
+    /// Deletes what the node has of a space.
+    pub async fn delete_space(&self, space: &str) -> Result<(), ClientError> {
+        let request = self.http.delete(self.path(["v1", "spaces", space])?);
+        self.send(request.timeout(TIMEOUT)).await.map(drop)
     }
 
     /// The value of a key; with `all` an array of all values that were put at the same time. The

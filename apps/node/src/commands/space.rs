@@ -1,8 +1,10 @@
 //! `aether space`.
 
-use std::io::Read as _;
+mod archive;
 
-use anyhow::Context as _;
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+
+use anyhow::{Context as _, bail};
 use comfy_table::{Cell, Color};
 
 use super::Connected;
@@ -13,10 +15,14 @@ use crate::{
 };
 
 pub(crate) async fn space(common: &Common, command: Space) -> anyhow::Result<()> {
+    let copies = matches!(command, Space::Export { .. } | Space::Import { .. });
     tokio::select! {
         // The signal comes first, so that it is caught before the work begins.
         biased;
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = tokio::signal::ctrl_c() => match copies {
+            true => bail!("stopped"),
+            false => Ok(()),
+        },
         result = run(common, command) => result,
     }
 }
@@ -31,13 +37,32 @@ async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
             let mut text = ticket;
             if text == "-" {
                 text.clear();
-                std::io::stdin().read_to_string(&mut text).context("can't read the ticket")?;
+                io::stdin().read_to_string(&mut text).context("can't read the ticket")?;
             }
             let node = Connected::new(common, &remote)?;
             founded(common, &node.explain(node.client.join_space(text.trim()).await)?)
         }
         Space::List(remote) => list(common, &remote).await,
         Space::Show { space, remote } => show(common, &remote, &space).await,
+        Space::Export { space, file, force, remote } => {
+            archive::export(common, &remote, &space, &file, force).await
+        }
+        Space::Import { file, remote } => archive::import(common, &remote, &file).await,
+        Space::Close { space, remote } => {
+            let node = Connected::new(common, &remote)?;
+            node.explain(node.client.close_space(&space).await)
+        }
+        Space::Open { space, remote } => {
+            let node = Connected::new(common, &remote)?;
+            founded(common, &node.explain(node.client.open_space(&space).await)?)
+        }
+        Space::Delete { space, yes, remote } => {
+            let node = Connected::new(common, &remote)?;
+            if !yes {
+                confirm(&space)?;
+            }
+            node.explain(node.client.delete_space(&space).await)
+        }
         Space::Ticket { space, remote } => {
             let node = Connected::new(common, &remote)?;
             let ticket = node.explain(node.client.space_ticket(&space).await)?;
@@ -63,7 +88,7 @@ async fn list(common: &Common, remote: &Remote) -> anyhow::Result<()> {
     if common.output == Output::Json {
         return Ok(output::json(&spaces)?);
     }
-    if spaces.spaces.is_empty() {
+    if spaces.spaces.is_empty() && spaces.closed.is_empty() {
         output::note("no spaces yet; `aether space create NAME` founds one");
         return Ok(());
     }
@@ -78,7 +103,29 @@ async fn list(common: &Common, remote: &Remote) -> anyhow::Result<()> {
             Cell::new(&space.id),
         ]);
     }
+    for space in &spaces.closed {
+        let closed = Cell::new("closed").fg(Color::Yellow);
+        let name = Cell::new(output::plain(&space.name));
+        table.add_row([name, closed, Cell::new("-"), Cell::new("-"), Cell::new(&space.id)]);
+    }
     Ok(output::line(&table.trim_fmt())?)
+}
+
+/// Asks whether a space is meant that is to be deleted.
+fn confirm(space: &str) -> anyhow::Result<()> {
+    if !io::stdin().is_terminal() {
+        bail!("nobody is here to ask whether {space:?} is to be deleted; say --yes");
+    }
+    output::note(&format!(
+        "What this node has of the space is deleted, and what only this node has is gone for \
+         good.\nType {space} again to delete it:"
+    ));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("can't read the answer")?;
+    if answer.trim() != space {
+        bail!("that isn't {space:?}: nothing is deleted");
+    }
+    Ok(())
 }
 
 async fn show(common: &Common, remote: &Remote, space: &str) -> anyhow::Result<()> {

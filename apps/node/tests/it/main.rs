@@ -1,6 +1,7 @@
 //! The program itself: what it does, and what it says when it can't.
 
 mod api;
+mod archives;
 mod blobs;
 mod closed;
 mod documents;

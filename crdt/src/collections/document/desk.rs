@@ -276,7 +276,7 @@ impl Desk {
         // From here on nothing is missed.
         self.told = self.space.told();
         let writer = self.space.ask(|space, reply| Request::Writer { space, reply }).await;
-        let writer = writer.flatten().ok_or(DocumentError::Closed)?;
+        let writer = writer.ok_or(DocumentError::Closed)?.ok_or(DocumentError::Left)?;
         let (space, collection) = (self.space.clone(), self.collection);
         let place = Place { space, collection, template: self.template.clone(), writer };
         let (now, wall) = (self.now(), wall());
@@ -308,18 +308,38 @@ impl Desk {
     /// What is held since was told in one go, if it came in one go.
     async fn on_told(&mut self, told: driver::Told) {
         let mut is_rebuilt = told == driver::Told::Rebuilt;
+        let mut is_left = told == driver::Told::Left;
         loop {
             match self.told.try_recv() {
-                Ok(told) => is_rebuilt |= told == driver::Told::Rebuilt,
+                Ok(told) => {
+                    is_rebuilt |= told == driver::Told::Rebuilt;
+                    is_left |= told == driver::Told::Left;
+                }
                 Err(TryRecvError::Lagged(_)) => is_rebuilt = true,
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
+        }
+        if is_left {
+            return self.leave().await;
         }
         if is_rebuilt {
             return self.recount().await;
         }
         let now = self.now();
         self.read(move |live| live.catch_up(now)).await;
+    }
+
+    /// The space was left: nothing can be written or read any more.
+    async fn leave(&mut self) {
+        self.with(Live::flush).await;
+        self.drain();
+        if self.is_all_durable() && self.unwritten.is_empty() {
+            return self.lose();
+        }
+        self.writing = None;
+        self.unwritten.clear();
+        self.durable = self.appended;
+        self.give_up(Lost::Write(WriteFailed::Left));
     }
 
     async fn recount(&mut self) {

@@ -4,6 +4,7 @@ use aether_core::PublicKey;
 
 use crate::proto::{
     access::ChangeError,
+    archive::Record,
     entry::{Draft, DraftError, Misfit},
     feed::{Evidence, Placed},
     id::{EntryId, FeedId, Position},
@@ -82,6 +83,15 @@ pub enum Input {
         /// What to make of it.
         change: Change,
     },
+    /// A user of this node offers what an archive holds, say, in the order in which it stands
+    /// there: it is taken in as what a peer sends is. How much is offered that isn't synced is
+    /// bounded by whoever offers it.
+    Offer {
+        /// What tells this offer from others, and from writes, for the answer.
+        token: u64,
+        /// What is offered.
+        records: Vec<Record>,
+    },
     /// All changes up to this generation are synced to disk, and are what the base holds.
     Persisted {
         /// That of [`Output::Persist`].
@@ -139,6 +149,13 @@ pub enum Output {
         /// The entry, or the last of several; none if there was nothing to write.
         id: Option<EntryId>,
     },
+    /// What was taken in of an offer is synced.
+    Offered {
+        /// Which offer.
+        token: u64,
+        /// What became of it.
+        offered: Offered,
+    },
     /// The user's write wasn't done, and nothing of it ever will be; or, if the disk failed, it may
     /// be there when the replica is opened anew.
     Refused {
@@ -172,6 +189,20 @@ pub enum Output {
         /// What the peer did that no honest one does, if that is why.
         fault: Option<Fault>,
     },
+}
+
+/// What became of records that were offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offered {
+    /// Taken in.
+    pub taken: u64,
+    /// Held since before.
+    pub known: u64,
+    /// Not taken in, through nobody's fault: something that they build on isn't here, their place
+    /// is another's, or their time hasn't come. They may be offered again.
+    pub left: u64,
+    /// What no honest node writes down, and where: those behind it weren't looked at.
+    pub fault: Option<(usize, Fault)>,
 }
 
 /// What a peer did that no honest one does. What honest nodes may disagree on (the time, what is

@@ -205,6 +205,7 @@ impl Host {
             replica::Output::Forked { feed, evidence } => {
                 self.outputs.push_back(Output::Forked(feed, evidence));
             }
+            replica::Output::Offered { .. } => self.violated("nothing was offered".to_owned()),
             replica::Output::Outrun { .. } => self.outputs.push_back(Output::Outrun),
             replica::Output::Rebuilt => {
                 self.outputs.push_back(Output::Sometimes("collections rebuilt"));

@@ -11,14 +11,16 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
 /// Reads a body as it comes, from a thread that may block.
-pub(super) struct BodyReader {
+pub(in crate::api) struct BodyReader {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
 }
 
 impl BodyReader {
     /// The reader, and what feeds it.
-    pub(super) fn new(mut body: BodyDataStream) -> (Self, impl Future<Output = ()>) {
+    pub(in crate::api) fn new(
+        body: &mut BodyDataStream,
+    ) -> (Self, impl Future<Output = ()> + use<'_>) {
         let (feed, pieces) = mpsc::channel(4);
         let feeding = async move {
             while let Some(piece) = body.next().await {

@@ -19,7 +19,7 @@ use lru::LruCache;
 const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("it is no zero");
 
 /// The documents used last.
-pub(in crate::api) struct Kept(Mutex<LruCache<(SpaceId, String), Document>>);
+pub(in crate::api) struct Kept(Mutex<LruCache<(SpaceId, String), (Space, Document)>>);
 
 impl Default for Kept {
     fn default() -> Self {
@@ -32,7 +32,13 @@ impl Kept {
     /// longest goes.
     pub(super) fn open(&self, space: &Space, name: &str) -> Document {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = || space.document_from(name, &Template::text());
-        kept.get_or_insert((space.id(), name.to_owned()), open).clone()
+        let named = (space.id(), name.to_owned());
+        // Of a space that was closed and opened again, what was in hand before is of no use.
+        if let Some((_, document)) = kept.get(&named).filter(|(space, _)| !space.is_left()) {
+            return document.clone();
+        }
+        let document = space.document_from(name, &Template::text());
+        kept.put(named, (space.clone(), document.clone()));
+        document
     }
 }

@@ -98,7 +98,9 @@ impl Reader {
         let event = match value {
             Ok(Ok(Some(AnyJson(value)))) => MapEvent::Put { key, value, position },
             Ok(Ok(None)) => MapEvent::Removed { key, position },
-            Ok(Err(LookupError::Store(error))) => return self.failed(&error),
+            Ok(Err(error @ (LookupError::Store(_) | LookupError::Left))) => {
+                return self.failed(&error);
+            }
             Ok(Err(error)) => MapEvent::Unreadable { key, position, error: told(&error) },
             Err(error) => return self.failed(&error),
         };

@@ -9,8 +9,20 @@ use utoipa::ToSchema;
 /// The spaces that the node has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Spaces {
-    /// Ascending by id.
+    /// Those in which it takes part, ascending by id.
     pub spaces: Vec<Space>,
+    /// Those that are closed, ascending by id.
+    #[serde(default)]
+    pub closed: Vec<ClosedSpace>,
+}
+
+/// A space in which the node takes no part, though it has what is stored of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClosedSpace {
+    /// Its id, in hexadecimal digits.
+    pub id: String,
+    /// What whoever founded it called it.
+    pub name: String,
 }
 
 /// A space.
@@ -47,6 +59,22 @@ pub struct SpaceStatus {
     pub role: Option<String>,
     /// Whether the disk failed, so that nothing is written until a restart.
     pub has_failed: bool,
+}
+
+/// What became of an archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceImported {
+    /// Its space, as it is now.
+    pub space: Space,
+    /// Entries, and evidence of forks, that are new here.
+    pub taken: u64,
+    /// Those that were here before.
+    pub known: u64,
+    /// Those that can't be taken in, though nobody did wrong: to import the archive again tries
+    /// again.
+    pub left: u64,
+    /// Bytes of the archive.
+    pub bytes: u64,
 }
 
 /// A space to found.

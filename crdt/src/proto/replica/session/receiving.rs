@@ -128,7 +128,7 @@ impl<B: Base> Replica<B> {
         }
     }
 
-    pub(super) fn on_evidence(
+    pub(in crate::proto::replica) fn on_evidence(
         &mut self,
         first: &[u8],
         second: &[u8],

@@ -1,0 +1,260 @@
+//! Leaving spaces: closing them, and deleting what is stored of them.
+//!
+//! What is to be left is written to the list first, in one commit with all that was written to the
+//! space before; once that is synced, the space is left. So who is told that a write is done has it
+//! done, and a node that is killed has left the space or hasn't.
+//!
+//! Of a space that is deleted the number goes to a list of its own, and its rows are removed in
+//! batches that ride with the commits of others. A node that is killed meanwhile goes on when it
+//! starts. The number is given to no other space while rows may be left, nor in this life, in which
+//! handles may still be there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem,
+};
+
+use aether_store::{CommitError, Keyspace, ReadError, Store};
+use tokio::sync::oneshot;
+
+use super::{
+    Driver, Opened, Request, StartError, Told, WriteFailed,
+    list::{Listed, Listing},
+};
+use crate::{
+    proto::{
+        id::{FeedId, SpaceId},
+        space::Genesis,
+    },
+    spaces::OpenError,
+};
+
+/// Rows that are removed at a time.
+const MAX_ROWS: usize = 4096;
+/// Bytes of them, about, which are read for that.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Spaces that were left.
+#[derive(Debug)]
+pub(super) struct Leaves {
+    closed: BTreeMap<SpaceId, Listed>,
+    /// Numbers of spaces that were deleted and of which rows may be left.
+    rest: Keyspace,
+    sweeping: VecDeque<u32>,
+    /// The number of the next space.
+    next: u32,
+    /// Spaces of which the list is about to change, and what is asked of them meanwhile.
+    going: BTreeSet<SpaceId>,
+    put_off: VecDeque<Request>,
+    /// Whether the driver ends: the next life does the rest.
+    is_ending: bool,
+}
+
+/// A space that is being left.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    space: SpaceId,
+    number: u32,
+    deletes: bool,
+    reply: oneshot::Sender<Result<(), OpenError>>,
+}
+
+impl Leaves {
+    /// Reads which spaces are still to be deleted.
+    pub(super) fn open(store: &Store) -> Result<Self, StartError> {
+        let mut leaves = Self {
+            closed: BTreeMap::new(),
+            rest: store.keyspace("space-rest")?,
+            sweeping: VecDeque::new(),
+            next: 0,
+            going: BTreeSet::new(),
+            put_off: VecDeque::new(),
+            is_ending: false,
+        };
+        for row in leaves.rest.range::<&[u8]>(..) {
+            let number = row?.0.first_chunk().copied().map(u32::from_be_bytes);
+            leaves.sweeping.push_back(number.ok_or(StartError::List)?);
+        }
+        for number in leaves.sweeping.clone() {
+            leaves.number(number);
+        }
+        Ok(leaves)
+    }
+
+    /// A number was given.
+    pub(super) fn number(&mut self, number: u32) {
+        self.next = self.next.max(number.saturating_add(1));
+    }
+
+    pub(super) fn close(&mut self, listed: Listed) {
+        self.closed.insert(listed.genesis.space_id(), listed);
+    }
+
+    pub(super) fn is_closed(&self, space: &SpaceId) -> bool {
+        self.closed.contains_key(space)
+    }
+
+    pub(super) fn closed(&self) -> Vec<Genesis> {
+        let closed = self.closed.iter().filter(|(space, _)| !self.going.contains(space));
+        closed.map(|(_, listed)| listed.genesis.clone()).collect()
+    }
+
+    /// The number of a space that is opened: its own, if it was closed, or a new one.
+    pub(super) fn number_of(&self, space: &SpaceId) -> u32 {
+        self.closed.get(space).map_or(self.next, |listed| listed.number)
+    }
+
+    pub(super) fn open_again(&mut self, space: &SpaceId) {
+        self.closed.remove(space);
+    }
+
+    pub(super) fn put_off(&mut self, request: Request) {
+        self.put_off.push_back(request);
+    }
+
+    pub(super) const fn end(&mut self) {
+        self.is_ending = true;
+    }
+}
+
+impl Driver {
+    /// Whether a request has to wait until a space is left.
+    pub(super) fn is_put_off(&self, request: &Request) -> bool {
+        let space = match request {
+            Request::Open { genesis, .. } => genesis.space_id(),
+            Request::Leave { space, .. } | Request::Again { space, .. } => *space,
+            _ => return false,
+        };
+        self.leaves.going.contains(&space)
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        space: SpaceId,
+        deletes: bool,
+        reply: oneshot::Sender<Result<(), OpenError>>,
+    ) {
+        let room = self.rooms.get(&space).map(|room| &room.opened);
+        let open = room.map(|opened| (opened.shelf.number(), opened.genesis.clone()));
+        let closed = || self.leaves.closed.get(&space);
+        let closed = || closed().map(|listed| (listed.number, listed.genesis.clone()));
+        let is_open = open.is_some();
+        let Some((number, genesis)) = open.or_else(closed) else {
+            let name = space.to_string();
+            // Whoever asked and is gone needs no answer.
+            return drop(reply.send(Err(OpenError::NotFound { name })));
+        };
+        if !is_open && !deletes {
+            return drop(reply.send(Ok(())));
+        }
+        self.empty(space);
+        let (batch, id) = (&mut self.gathered.batch, space.as_hash().as_bytes());
+        if deletes {
+            batch.remove(&self.list, id);
+            batch.put(&self.leaves.rest, &number.to_be_bytes(), &[]);
+        } else {
+            let listed = Listed { listing: Listing::Closed, number, genesis };
+            batch.put(&self.list, id, &listed.encode());
+        }
+        self.leaves.going.insert(space);
+        self.gathered.left.push(Leaving { space, number, deletes, reply });
+    }
+
+    /// Ends the sessions of a space, and takes nothing from users any more.
+    fn empty(&mut self, space: SpaceId) {
+        let Some(room) = self.rooms.get_mut(&space) else { return };
+        room.is_leaving = true;
+        for (edits, reply) in mem::take(&mut room.edits) {
+            self.waiting = self.waiting.saturating_sub(edits.len());
+            let _ = reply.send(Err(WriteFailed::Left));
+        }
+        self.withdraw(space);
+    }
+
+    /// The list says that these were left, and all that was written to them is synced.
+    pub(super) fn left(&mut self, left: Vec<Leaving>) {
+        for Leaving { space, number, deletes, reply } in left {
+            self.leaves.going.remove(&space);
+            if let Some(room) = self.rooms.remove(&space) {
+                room.opened.shelf.leave();
+                // Without a reader nobody hears it.
+                let _ = room.opened.told.send(Told::Left);
+                let goes_on =
+                    |feed: &FeedId| !room.replica.has_failed() && room.replica.continues(feed);
+                self.tips.retain(|(of, _), tip| *of != space || goes_on(&tip.feed));
+                let genesis = room.opened.genesis;
+                self.leaves.close(Listed { listing: Listing::Closed, number, genesis });
+            }
+            if deletes {
+                self.leaves.closed.remove(&space);
+                self.tips.retain(|(of, _), _| *of != space);
+                self.leaves.sweeping.push_back(number);
+            }
+            let _ = reply.send(Ok(()));
+        }
+        self.resume();
+    }
+
+    /// The list can't be written: all spaces stay as they are.
+    pub(super) fn stay(&mut self, left: Vec<Leaving>, why: &CommitError) {
+        self.leaves.sweeping.clear();
+        for Leaving { space, reply, .. } in left {
+            self.leaves.going.remove(&space);
+            if let Some(room) = self.rooms.get_mut(&space) {
+                room.is_leaving = false;
+            }
+            let _ = reply.send(Err(why.clone().into()));
+        }
+        self.resume();
+    }
+
+    fn resume(&mut self) {
+        for request in mem::take(&mut self.leaves.put_off) {
+            self.on_request(request);
+        }
+    }
+
+    pub(super) fn open_again(&mut self, space: &SpaceId) -> Result<Opened, OpenError> {
+        let closed = self.leaves.closed.get(space).map(|listed| listed.genesis.clone());
+        let open = || self.rooms.get(space).map(|room| room.opened.genesis.clone());
+        let Some(genesis) = closed.or_else(open) else {
+            return Err(OpenError::NotFound { name: space.to_string() });
+        };
+        self.open_space(genesis)
+    }
+
+    /// Removes some rows of a space that was deleted. No commit is under way, so what isn't found
+    /// isn't there: nothing is written to it any more.
+    pub(super) fn sweep(&mut self) {
+        let Some(number) = self.leaves.sweeping.front().copied() else { return };
+        if self.leaves.is_ending {
+            return;
+        }
+        let (mut rows, mut bytes) = (0, 0);
+        let below = number.saturating_add(1).to_be_bytes();
+        for row in self.rows.range(number.to_be_bytes()..below) {
+            let key = match row {
+                Ok((key, value)) => {
+                    bytes += value.len();
+                    key.to_vec()
+                }
+                Err(ReadError::Corrupt { key, .. }) => key,
+                Err(error) => {
+                    tracing::error!(%error, "a deleted space is removed after a restart");
+                    self.leaves.sweeping.pop_front();
+                    return;
+                }
+            };
+            rows += 1;
+            self.gathered.bytes += key.len();
+            self.gathered.batch.remove(&self.rows, &key);
+            if rows == MAX_ROWS || bytes >= MAX_BYTES {
+                return;
+            }
+        }
+        if rows == 0 {
+            self.gathered.batch.remove(&self.leaves.rest, &number.to_be_bytes());
+            self.leaves.sweeping.pop_front();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The list of spaces, as it is stored: a row for each, by its id.
+
+use aether_core::wire::{Reader, Writer};
+
+use crate::proto::space::Genesis;
+
+/// What a node does with a space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// It takes part in it.
+    Open,
+    /// It doesn't, and keeps what it has.
+    Closed,
+}
+
+/// A space of the list.
+///
+/// | bytes | field |
+/// |---|---|
+/// | 1 | 1 open, 2 closed |
+/// | 4 | the number with which its rows begin, big endian |
+/// | n | genesis |
+///
+/// A space that is deleted isn't in the list: its number is in another, until no row is left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) listing: Listing,
+    pub(super) number: u32,
+    pub(super) genesis: Genesis,
+}
+
+impl Listed {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let listing = match self.listing {
+            Listing::Open => 1,
+            Listing::Closed => 2,
+        };
+        let mut writer = Writer::default();
+        writer.u8(listing).u32(self.number).slice(&self.genesis.encode());
+        writer.finish()
+    }
+
+    /// `None` if it is of a later release.
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(value);
+        let listing = match reader.u8().ok()? {
+            1 => Listing::Open,
+            2 => Listing::Closed,
+            _ => return None,
+        };
+        let number = reader.u32().ok()?;
+        Some(Self { listing, number, genesis: Genesis::decode(reader.rest()).ok()? })
+    }
+}
