@@ -35,10 +35,13 @@
 //!   is the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3
 //!   and signed with Ed25519. State is a pure function of a set of feed entries.
 //!
-//! What spaces don't have yet: writers by grant, and the compaction of what was overwritten.
-//! ([`proto::access`] decides who may write; no space uses it.) A space is open to everyone who has
-//! its ticket, and who has it can fill the disks of all others: give it to those you trust with
-//! that.
+//! Who may read and write is said when a space is founded ([`Mode`]): everyone who has its ticket,
+//! or who is [granted](Space::grant) a [`Role`], which is taken back by [`Space::remove`]. All
+//! replicas judge grants and removals alike, in whatever order they hear of them
+//! ([`proto::access`]). Whoever may write can fill the disks of all others: grant it, or give the
+//! ticket of an open space, to those you trust with that.
+//!
+//! What spaces don't have yet: the compaction of what was overwritten.
 
 pub mod proto;
 

@@ -19,7 +19,7 @@
 //! | none needed | ask for health, and for the OpenAPI document |
 //! | reader | read: status, peers, lists, messages, blobs, maps, documents, archives of spaces, metrics |
 //! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to their maps and documents, see the tickets of spaces |
-//! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces; remove blobs; read and write files where the node runs |
+//! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces, and change who may do what in them; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
 //! revoked isn't cut: to be rid of its reader at once, restart the node.
@@ -78,8 +78,8 @@ pub use self::{
         DocumentAction, DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch,
         DocumentSplice, DocumentTurn, DocumentVersion, Health, Instance, Item, MapBatch, MapEntry,
         MapEvent, MapPage, MemberChange, Mesh, NewSpace, NodeReply, Peer, PeerAccess, PeerState,
-        Published, Services, Space, SpaceImported, SpaceStatus, SpaceTicket, Spaces, Status, Token,
-        TopicEvent, Topics,
+        Published, Services, Space, SpaceAccess, SpaceImported, SpaceMember, SpaceMembers,
+        SpaceRole, SpaceStatus, SpaceTicket, Spaces, Status, Token, TopicEvent, Topics,
     },
 };
 
@@ -269,6 +269,7 @@ fn for_readers() -> OpenApiRouter<Api> {
         .routes(routes!(spaces::list))
         .routes(routes!(spaces::show))
         .routes(routes!(spaces::archive))
+        .routes(routes!(spaces::members))
         .routes(routes!(spaces::page))
         .routes(routes!(spaces::value))
         .routes(routes!(spaces::events))
@@ -302,6 +303,7 @@ fn for_admins() -> OpenApiRouter<Api> {
         .routes(routes!(spaces::close))
         .routes(routes!(spaces::open_again))
         .routes(routes!(spaces::delete))
+        .routes(routes!(spaces::grant, spaces::expel))
         .merge(imports())
         .routes(routes!(access::revoke))
         .routes(routes!(access::accept))

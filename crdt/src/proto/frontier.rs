@@ -9,6 +9,9 @@
 //! 2. **Settled.** A citation of entry `h`, number `n` of feed `f`, is settled if `h` is held, or
 //!    if the evidence of `f` is at or below `n`: then `h` may have been evicted wherever it was
 //!    kept, and nobody need wait for it ([`Evidence::excuses`]).
+//!    So is one of a feed of which no more will be kept than is: it is void, surplus, or pinned
+//!    below it. By what a feed is written of which nothing is kept shows its first header, the
+//!    *credential*, which who gives the entry gives before it.
 //! 3. **Waiting.** An entry whose citations aren't all settled isn't taken in.
 //!
 //! The invariant: what an honest replica took in, another can take in once it has the entries and

@@ -40,15 +40,20 @@
 //!     entries and no evidence, and rows only of feeds that it named first. What it sends is taken
 //!     like anybody's: entries speak for themselves.
 //! 12. **Two authorities.** If first headers of one feed state different authorities, which only a
-//!     liar signs, the feed is that of the one that goes [before](super::access::Access::authority_of).
-//! 13. **Pinned chains** that aren't kept, as smaller hashes had evicted them, are asked for from
-//!     the pin down. Each entry is named by the one above it, so nobody has anything staged but what
-//!     the removal pins; once the chain reaches what is kept, it is kept too and the removal counts.
+//!     liar signs, the feed is that of the one that goes [before].
+//! 13. **Pinned chains** that aren't kept, as smaller hashes had evicted them or another removal
+//!     cut them, are asked for from the pin down. Each entry is named by the one above it, so
+//!     nobody has anything staged but what the removal pins; once the chain reaches what is kept,
+//!     it is kept too and the removal counts.
+//! 14. **Set aside.** Own entries that a judgement drops are set aside, and come back if it is
+//!     undone: whoever removed their author may be removed, and then nobody else may have them.
 //!
 //! The invariants: two replicas whose digests are equal keep the same entries. What was said to be
 //! written or acknowledged is kept after every crash, unless a rule on [forks](super::feed) evicts
 //! it. All that is kept descends from what is kept. Rows and acknowledgements of a peer change what
 //! it is sent, and nothing else.
+//!
+//! [before]: super::access::Access::authority_of
 //!
 //! # Who runs it
 //!

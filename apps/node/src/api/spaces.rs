@@ -6,10 +6,13 @@
 mod archive;
 mod events;
 mod leaving;
+mod members;
 mod page;
 mod value;
 
-use aether_crdt::{LookupError, Map, OpenError, Status, WriteError, WriteFailed, proto::replica};
+use aether_crdt::{
+    LookupError, Map, Mode, OpenError, Status, WriteError, WriteFailed, proto::replica,
+};
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -19,9 +22,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::value::AnyJson;
-pub(super) use self::{archive::*, events::*, leaving::*, page::*};
+pub(super) use self::{archive::*, events::*, leaving::*, members::*, page::*};
 use super::{
-    Api, ClosedSpace, MapBatch, NewSpace, Problem, Space, SpaceStatus, SpaceTicket, Spaces,
+    Api, ClosedSpace, MapBatch, NewSpace, Problem, Space, SpaceAccess, SpaceStatus, SpaceTicket,
+    Spaces,
 };
 use crate::output::told;
 
@@ -48,7 +52,8 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Spaces>, Problem
     Ok(Json(Spaces { spaces, closed: closed.collect() }))
 }
 
-/// Founds a space that everyone may read and write who has its ticket.
+/// Founds a space. Unless it says who has access, everyone may read and write it who has its
+/// ticket.
 #[utoipa::path(post, path = "/v1/spaces", request_body = NewSpace, responses(
     (status = 201, body = Space),
     (status = 422, description = "The name is too long.", body = Problem),
@@ -57,9 +62,14 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Spaces>, Problem
 ))]
 pub(super) async fn create(
     State(api): State<Api>,
-    Json(NewSpace { name }): Json<NewSpace>,
+    Json(NewSpace { name, access }): Json<NewSpace>,
 ) -> Result<(StatusCode, Json<Space>), Problem> {
-    let space = api.spaces().create(&name).await.map_err(no_space)?;
+    let mode = match access {
+        SpaceAccess::Open => Mode::Open,
+        SpaceAccess::Readable => Mode::Readable,
+        SpaceAccess::Granted => Mode::Granted,
+    };
+    let space = api.spaces().create_as(&name, mode).await.map_err(no_space)?;
     Ok((StatusCode::CREATED, Json(described(&space).await?)))
 }
 
@@ -307,6 +317,9 @@ pub(super) fn not_written(error: WriteError) -> Problem {
     let status = match &error {
         WriteError::Edit(_) => StatusCode::PAYLOAD_TOO_LARGE,
         WriteError::Failed(WriteFailed::Left) => StatusCode::CONFLICT,
+        WriteError::Failed(WriteFailed::Refused(Refused::NotGranted | Refused::Access(_))) => {
+            StatusCode::FORBIDDEN
+        }
         WriteError::Failed(WriteFailed::Closed | WriteFailed::Refused(Refused::Busy)) => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -14,8 +14,8 @@ pub use self::{
         DocumentSplice, DocumentTurn, DocumentVersion,
     },
     spaces::{
-        ClosedSpace, MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceImported,
-        SpaceStatus, SpaceTicket, Spaces,
+        ClosedSpace, MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceAccess,
+        SpaceImported, SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces,
     },
 };
 

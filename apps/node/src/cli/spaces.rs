@@ -2,17 +2,22 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use aether_mesh::PeerId;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Remote, time};
+use crate::api::{SpaceAccess, SpaceRole};
 
 /// Commands of `aether space`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Space {
-    /// Found a space that everyone may read and write who has its ticket
+    /// Found a space
     Create {
         /// Its name
         name: String,
+        /// Who has access without being given a role
+        #[arg(long, value_enum, default_value = "open")]
+        access: SpaceAccess,
         #[command(flatten)]
         remote: Remote,
     },
@@ -36,6 +41,34 @@ pub(crate) enum Space {
     Ticket {
         /// Its id, or its name
         space: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show who was given a role in a space
+    Members {
+        /// Its id, or its name
+        space: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Give a node a role in a space
+    Grant {
+        /// Its id, or its name
+        space: String,
+        /// The node's peer id
+        peer: PeerId,
+        /// What it may do
+        #[arg(value_enum)]
+        role: SpaceRole,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Remove a node from a space: what this node holds of its entries stays, and nothing else
+    Expel {
+        /// Its id, or its name
+        space: String,
+        /// The node's peer id
+        peer: PeerId,
         #[command(flatten)]
         remote: Remote,
     },

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use aether_mesh::PeerId;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use reqwest::{Body, Url};
@@ -9,7 +10,8 @@ use serde_json::Value;
 
 use super::{Client, ClientError, Events, TIMEOUT};
 use crate::api::{
-    MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceImported, SpaceTicket, Spaces,
+    MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceAccess, SpaceImported, SpaceMembers,
+    SpaceRole, SpaceTicket, Spaces,
 };
 
 impl Client {
@@ -20,7 +22,16 @@ impl Client {
 
     /// Founds a space.
     pub async fn create_space(&self, name: &str) -> Result<Space, ClientError> {
-        let body = NewSpace { name: name.to_owned() };
+        self.create_space_as(name, SpaceAccess::Open).await
+    }
+
+    /// Founds a space to which not everyone has access.
+    pub async fn create_space_as(
+        &self,
+        name: &str,
+        access: SpaceAccess,
+    ) -> Result<Space, ClientError> {
+        let body = NewSpace { name: name.to_owned(), access };
         let request = self.http.post(self.path(["v1", "spaces"])?).json(&body);
         self.json(request.timeout(TIMEOUT)).await
     }
@@ -63,6 +74,29 @@ impl Client {
         let request = self.http.post(self.path(["v1", "spaces", "import"])?);
         let request = request.header("content-type", "application/octet-stream");
         self.json(request.body(Body::wrap_stream(archive))).await
+    }
+
+    /// The members of a space.
+    pub async fn space_members(&self, space: &str) -> Result<SpaceMembers, ClientError> {
+        let url = self.path(["v1", "spaces", space, "members"])?;
+        self.json(self.http.get(url).timeout(TIMEOUT)).await
+    }
+
+    /// Gives a node a role in a space.
+    pub async fn grant_space(
+        &self,
+        space: &str,
+        peer: &PeerId,
+        role: SpaceRole,
+    ) -> Result<(), ClientError> {
+        let url = self.path(["v1", "spaces", space, "members", &peer.to_string()])?;
+        self.send(self.http.put(url).json(&role).timeout(TIMEOUT)).await.map(drop)
+    }
+
+    /// Removes a node from a space.
+    pub async fn expel_space(&self, space: &str, peer: &PeerId) -> Result<(), ClientError> {
+        let url = self.path(["v1", "spaces", space, "members", &peer.to_string()])?;
+        self.send(self.http.delete(url).timeout(TIMEOUT)).await.map(drop)
     }
 
     /// Has the node take no part in a space any more.

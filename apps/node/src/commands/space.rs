@@ -29,9 +29,10 @@ pub(crate) async fn space(common: &Common, command: Space) -> anyhow::Result<()>
 
 async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
     match command {
-        Space::Create { name, remote } => {
+        Space::Create { name, access, remote } => {
             let node = Connected::new(common, &remote)?;
-            founded(common, &node.explain(node.client.create_space(&name).await)?)
+            let created = node.client.create_space_as(&name, access).await;
+            founded(common, &node.explain(created)?)
         }
         Space::Join { ticket, remote } => {
             let mut text = ticket;
@@ -44,6 +45,15 @@ async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
         }
         Space::List(remote) => list(common, &remote).await,
         Space::Show { space, remote } => show(common, &remote, &space).await,
+        Space::Members { space, remote } => members(common, &remote, &space).await,
+        Space::Grant { space, peer, role, remote } => {
+            let node = Connected::new(common, &remote)?;
+            node.explain(node.client.grant_space(&space, &peer, role).await)
+        }
+        Space::Expel { space, peer, remote } => {
+            let node = Connected::new(common, &remote)?;
+            node.explain(node.client.expel_space(&space, &peer).await)
+        }
         Space::Export { space, file, force, remote } => {
             archive::export(common, &remote, &space, &file, force).await
         }
@@ -111,6 +121,28 @@ async fn list(common: &Common, remote: &Remote) -> anyhow::Result<()> {
     Ok(output::line(&table.trim_fmt())?)
 }
 
+async fn members(common: &Common, remote: &Remote, space: &str) -> anyhow::Result<()> {
+    let node = Connected::new(common, remote)?;
+    let members = node.explain(node.client.space_members(space).await)?;
+    if common.output == Output::Json {
+        return Ok(output::json(&members)?);
+    }
+    if members.members.is_empty() {
+        output::note("nobody was given a role; `aether space grant` gives one");
+        return Ok(());
+    }
+    let mut table = output::table(&["PEER ID", "ROLE"]);
+    for member in &members.members {
+        let role = match member.role {
+            api::SpaceRole::Reader => "reader",
+            api::SpaceRole::Writer => "writer",
+            api::SpaceRole::Admin => "admin",
+        };
+        table.add_row([Cell::new(member.peer), Cell::new(role)]);
+    }
+    Ok(output::line(&table.trim_fmt())?)
+}
+
 /// Asks whether a space is meant that is to be deleted.
 fn confirm(space: &str) -> anyhow::Result<()> {
     if !io::stdin().is_terminal() {
@@ -146,6 +178,7 @@ async fn show(common: &Common, remote: &Remote, space: &str) -> anyhow::Result<(
         ("feeds", Cell::new(status.feeds)),
         ("forked", Cell::new(status.forked)),
         ("peers", Cell::new(status.peers)),
+        ("role", Cell::new(status.role.as_deref().unwrap_or("none: ask an admin for one"))),
         ("disk", disk),
         ("digest", Cell::new(&status.digest)),
         ("state", Cell::new(space.state.as_deref().unwrap_or("-"))),

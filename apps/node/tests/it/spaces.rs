@@ -159,3 +159,41 @@ async fn a_watch_goes_on_where_it_ended() {
     let late = ["map", "watch", &space, "m", "--count", "1", "--timeout", "100ms"];
     failure(&output(&mut node.aether(&late)), 4);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_granted_a_role_reads_and_writes_until_it_is_taken_back() {
+    let (first, second) = Node::pair("members").await;
+    let run = |node: &Node, arguments: &[&str]| output(&mut node.aether(arguments));
+    let done = run(&first, &["space", "create", "guests", "--access", "granted"]);
+    assert!(done.status.success(), "{done:?}");
+    let ticket = stdout(&run(&first, &["space", "ticket", "guests"]));
+    assert!(run(&second, &["space", "join", ticket.trim()]).status.success());
+    assert!(run(&first, &["map", "put", "guests", "ages", "ada", "36"]).status.success());
+    let refused = failure(&run(&second, &["map", "put", "guests", "ages", "bob", "1"]), 1);
+    assert!(refused.contains("ask one of its admins"), "{refused}");
+    let peer = second.client.status().await.unwrap().peer.to_string();
+    let refused = failure(&run(&second, &["space", "grant", "guests", &peer, "admin"]), 1);
+    assert!(refused.contains("may not write"), "{refused}");
+    assert!(run(&first, &["space", "grant", "guests", &peer, "writer"]).status.success());
+    until("the value", || async { value(&second, "ada").await.is_some() }).await;
+    let members = stdout(&run(&first, &["space", "members", "guests"]));
+    assert!(members.contains(&peer) && members.contains("writer"), "{members}");
+    assert!(run(&second, &["map", "put", "guests", "ages", "bob", "42"]).status.success());
+    until("the other's value", || async { value(&first, "bob").await.is_some() }).await;
+    assert!(run(&first, &["space", "expel", "guests", &peer]).status.success());
+    // It isn't told that it was removed, and what it writes from now on nobody takes.
+    run(&second, &["map", "put", "guests", "ages", "eve", "1"]);
+    assert!(run(&first, &["map", "put", "guests", "ages", "late", "2"]).status.success());
+    let again = run(&first, &["space", "grant", "guests", &peer, "reader"]);
+    assert!(again.status.success(), "{again:?}");
+    until("the reader to hear", || async { value(&second, "late").await.is_some() }).await;
+    until("equal states", || async {
+        let state = async |node: &Node| node.client.space("guests", true).await.unwrap().state;
+        let (one, other) = (state(&first).await, state(&second).await);
+        one.is_some() && one == other
+    })
+    .await;
+    assert_eq!(value(&first, "bob").await, Some(json!(42)), "what was held stays");
+    assert_eq!(value(&first, "eve").await, None);
+    assert_eq!(value(&second, "eve").await, None);
+}

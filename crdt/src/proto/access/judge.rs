@@ -132,8 +132,8 @@ impl Access {
         ranked.min_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1))).map(|(_, authority)| authority)
     }
 
-    /// By what an author may write in a feed that it begins now: of those that stand, the one of the
-    /// highest rank, and of several the smallest. `None` if it may write nothing.
+    /// By what an author may write in a feed that it begins now: of those that stand, the one of
+    /// the highest rank, and of several the smallest. `None` if it may write nothing.
     pub fn authority_for(&self, feed: FeedId) -> Option<Authority> {
         let grant = |(id, change): (EntryId, &AccessOp)| {
             matches!(change, AccessOp::Grant { .. }).then_some(Authority::Grant(id))

@@ -33,7 +33,8 @@ pub(super) struct Stage {
 }
 
 impl<B: Base> Replica<B> {
-    /// Asks a peer that keeps other entries of these feeds for pinned chains that a fork holds back.
+    /// Asks a peer that keeps other entries of these feeds for pinned chains that don't come by
+    /// themselves.
     pub(super) fn ask(
         &mut self,
         peer: PublicKey,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use aether_mesh::PeerId;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -83,6 +85,53 @@ pub struct SpaceImported {
 pub struct NewSpace {
     /// Its name, at most 255 bytes.
     pub name: String,
+    /// Who has access without being given a role.
+    #[serde(default)]
+    pub access: SpaceAccess,
+}
+
+/// Who has access to a space without being given a role.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum SpaceAccess {
+    /// Everyone who has its ticket reads and writes.
+    #[default]
+    Open,
+    /// Everyone who has its ticket reads; who writes is granted.
+    Readable,
+    /// Nobody: who reads and who writes is granted.
+    Granted,
+}
+
+/// What a member of a space may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SpaceRole {
+    /// Is served.
+    Reader,
+    /// Writes.
+    Writer,
+    /// Admits and removes writers.
+    Admin,
+}
+
+/// A member of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceMember {
+    /// The peer id of its node.
+    #[schema(value_type = String)]
+    pub peer: PeerId,
+    /// What it may do.
+    pub role: SpaceRole,
+}
+
+/// The members of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceMembers {
+    /// Those that were given a role, by their keys.
+    pub members: Vec<SpaceMember>,
 }
 
 /// What lets a node into a space.
