@@ -178,7 +178,7 @@ fn replicas_agree_while_members_come_and_go() {
 /// And one of them, who may be made an admin, forks and lies, about access too.
 #[test]
 fn replicas_agree_though_a_member_forks_and_lies() {
-    let demanded = ["feed void", "feed pinned", "two chains pinned", "chain asked for"];
+    let demanded = ["feed void", "feed pinned", "two chains pinned"];
     let name = "feeds::members::replicas_agree_though_a_member_forks_and_lies";
     members_come_and_go(name, true, &demanded);
 }
