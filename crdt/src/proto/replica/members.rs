@@ -180,8 +180,10 @@ impl<B: Base> Replica<B> {
     /// By what a feed is written of which a first header may state another authority than the one
     /// that is known: rule 12.
     pub(super) fn authority_of(&self, header: &Header) -> Option<Authority> {
-        let known = self.book.known(&header.feed()).map(|known| known.authority());
-        match (known, header.authority().filter(|_| header.number() == 1)) {
+        // Of which nothing is kept may begin by any: others may never have seen that first header.
+        let known = self.book.known(&header.feed());
+        let known = known.filter(|known| !known.feed().tips().is_empty());
+        match (known.map(|known| known.authority()), header.authority().filter(|_| header.number() == 1)) {
             (Some(known), Some(stated)) if known != stated => {
                 self.access.authority_of(header.feed(), [known, stated]).or(Some(known))
             }
