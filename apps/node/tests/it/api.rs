@@ -23,7 +23,7 @@ fn messages(node: &Node, topic: &str) -> String {
 }
 
 /// All that the OpenAPI document describes.
-const PATHS: [&str; 41] = [
+const PATHS: [&str; 43] = [
     "/health",
     "/health/live",
     "/health/ready",
@@ -60,6 +60,8 @@ const PATHS: [&str; 41] = [
     "/v1/spaces/{space}/events/{map}",
     "/v1/spaces/{space}/maps/{map}",
     "/v1/spaces/{space}/maps/{map}/{key}",
+    "/v1/spaces/{space}/members",
+    "/v1/spaces/{space}/members/{peer}",
     "/v1/spaces/{space}/open",
     "/v1/spaces/{space}/ticket",
     "/v1/status",
