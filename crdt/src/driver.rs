@@ -265,7 +265,8 @@ pub enum StartError {
     Read(#[from] aether_store::ReadError),
     /// The list of spaces holds what this release doesn't know.
     #[error(
-        "the list of spaces holds what this release can't read; was it written by a newer one?"
+        "the list of spaces is of another release, whose rows this one can't read; export the \
+         spaces by that release, and import them"
     )]
     List,
     /// A space can't be opened.

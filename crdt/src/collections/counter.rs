@@ -56,8 +56,7 @@ impl<K: Key> Counter<K> {
     /// # Errors
     /// See [`LookupError`].
     pub fn get(&self, key: &K) -> Result<i128, LookupError> {
-        let (shelf, names) = (self.space.shelf(), self.space.names());
-        Ok(counter::value(&self.collection, &key.to_key(), shelf, names)?)
+        Ok(counter::value(&self.collection, &key.to_key(), self.space.shelf())?)
     }
 
     /// What changes from now on, or after a point that an earlier watch had come to.

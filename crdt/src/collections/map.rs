@@ -10,7 +10,7 @@ use crate::{
     proto::{
         entry::Collection,
         id::Position,
-        map::{self, Action, Edit, Element, Keys, Rule},
+        map::{self, Action, Edit, Element, Keys},
     },
 };
 
@@ -75,9 +75,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
     /// # Errors
     /// See [`LookupError`].
     pub fn get(&self, key: &K) -> Result<Option<V>, LookupError> {
-        let found = self.elements(key)?;
-        let latest = Rule::Last.resolve(found).pop();
-        latest.map(|element| decode(&element.value)).transpose()
+        let (shelf, names) = (self.space.shelf(), self.space.names());
+        let alive = map::find(&self.collection, &key.to_key(), shelf)?;
+        alive.last(shelf, names)?.map(|latest| decode(&latest)).transpose()
     }
 
     /// All values of a key: several, if nodes put them without knowing of each other. The latest is
@@ -145,15 +145,15 @@ impl<K: Key, V: Serialize + DeserializeOwned> Map<K, V> {
         &self,
         keys: Keys<'_>,
     ) -> impl Iterator<Item = Result<(K, V), LookupError>> + use<'_, K, V> {
-        let all = map::scan(&self.collection, keys, self.space.shelf(), self.space.names());
-        all.filter_map(|item| {
-            let (key, elements) = match item {
-                Ok(item) => item,
+        let (shelf, names) = (self.space.shelf(), self.space.names());
+        map::scan(&self.collection, keys, shelf).filter_map(|item| {
+            let latest = item.and_then(|(key, alive)| Ok((key, alive.last(shelf, names)?)));
+            let (key, latest) = match latest {
+                Ok((key, latest)) => (key, latest?),
                 Err(error) => return Some(Err(error.into())),
             };
-            let latest = Rule::Last.resolve(elements).pop()?;
             let key = K::from_key(&key).ok_or(LookupError::Key);
-            Some(key.and_then(|key| Ok((key, decode(&latest.value)?))))
+            Some(key.and_then(|key| Ok((key, decode(&latest)?))))
         })
     }
 

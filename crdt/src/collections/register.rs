@@ -9,7 +9,7 @@ use crate::{
     Space,
     proto::{
         entry::Collection,
-        map::{self, Action, Edit, Rule},
+        map::{self, Action, Edit},
     },
 };
 
@@ -54,9 +54,9 @@ impl<V: Serialize + DeserializeOwned> Register<V> {
     /// # Errors
     /// See [`LookupError`].
     pub fn get(&self) -> Result<Option<V>, LookupError> {
-        let found = map::get(&self.collection, &[], self.space.shelf(), self.space.names())?;
-        let latest = Rule::Last.resolve(found).pop();
-        latest.map(|element| decode(&element.value)).transpose()
+        let (shelf, names) = (self.space.shelf(), self.space.names());
+        let alive = map::find(&self.collection, &[], shelf)?;
+        alive.last(shelf, names)?.map(|latest| decode(&latest)).transpose()
     }
 
     /// All values; the latest is the last.

@@ -56,8 +56,7 @@ impl<K: Key> Set<K> {
     /// See [`LookupError`].
     pub fn contains(&self, element: &K) -> Result<bool, LookupError> {
         let key = element.to_key();
-        let found = map::get(&self.collection, &key, self.space.shelf(), self.space.names())?;
-        Ok(!found.is_empty())
+        Ok(!map::find(&self.collection, &key, self.space.shelf())?.is_empty())
     }
 
     /// All elements, ascending. Reads as it is asked for.
@@ -65,7 +64,7 @@ impl<K: Key> Set<K> {
     /// # Errors
     /// Each item may be a [`LookupError`].
     pub fn iter(&self) -> impl Iterator<Item = Result<K, LookupError>> {
-        let all = map::scan(&self.collection, Keys::All, self.space.shelf(), self.space.names());
+        let all = map::scan(&self.collection, Keys::All, self.space.shelf());
         all.map(|item| K::from_key(&item?.0).ok_or(LookupError::Key))
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Listing {
 ///
 /// | bytes | field |
 /// |---|---|
-/// | 1 | 1 open, 2 closed |
+/// | 1 | 3 open, 4 closed; 1 and 2 were of rows that are no longer read |
 /// | 4 | the number with which its rows begin, big endian |
 /// | n | genesis |
 ///
@@ -32,20 +32,20 @@ pub(super) struct Listed {
 impl Listed {
     pub(super) fn encode(&self) -> Vec<u8> {
         let listing = match self.listing {
-            Listing::Open => 1,
-            Listing::Closed => 2,
+            Listing::Open => 3,
+            Listing::Closed => 4,
         };
         let mut writer = Writer::default();
         writer.u8(listing).u32(self.number).slice(&self.genesis.encode());
         writer.finish()
     }
 
-    /// `None` if it is of a later release.
+    /// `None` if it is of another release.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(value);
         let listing = match reader.u8().ok()? {
-            1 => Listing::Open,
-            2 => Listing::Closed,
+            3 => Listing::Open,
+            4 => Listing::Closed,
             _ => return None,
         };
         let number = reader.u32().ok()?;

@@ -11,9 +11,11 @@ use std::{
 use aether_store::{Batch, Keyspace, ReadError, Slice, Snapshot};
 
 use crate::proto::{
-    id::FeedId,
-    map::Feeds,
+    book,
+    id::{EntryId, FeedId, Position},
+    map::{Entries, Feeds},
     rows::{Base, Changes, Scanned},
+    time::Hybrid,
 };
 
 /// The rows of one space, whose keys begin with the number that stands for it in this store.
@@ -158,5 +160,20 @@ impl Feeds for Names {
     fn feed(&self, local: u32) -> FeedId {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all[usize::try_from(local).expect("usize has 32 bits or more")]
+    }
+}
+
+impl<R: Base> Entries<R> for Names {
+    fn name(&self, rows: &R, at: Position) -> Result<Option<(EntryId, Hybrid)>, R::Error> {
+        book::name(rows, self, at)
+    }
+
+    fn part(
+        &self,
+        rows: &R,
+        at: Position,
+        part: Range<usize>,
+    ) -> Result<Option<Vec<u8>>, R::Error> {
+        book::part(rows, at, part)
     }
 }

@@ -16,10 +16,11 @@
 mod catalog;
 mod documents;
 mod layout;
+mod pages;
 mod standing;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use aether_core::PublicKey;
 
@@ -33,8 +34,9 @@ use super::{
     entry::{Authority, Checked, Collection, Entry, Header, Kind, Payload},
     feed::{Evidence, Feed, Kept as _, Node, Nodes, Placed, Tip},
     id::{EntryId, FeedId, Position, Tag},
-    map::{self, Feeds as _},
+    map::{self, Feeds},
     rows::{Base, Rows, starting},
+    time::Hybrid,
 };
 
 /// How many entries are named at a time while a collection is rebuilt.
@@ -154,12 +156,12 @@ impl<R: Rows> Book<R> {
         let mut after = Position::ZERO;
         loop {
             let some = self.order(after).take(CHUNK).collect::<Result<Vec<_>, _>>()?;
-            for (_, local, tip) in &some {
+            for (at, local, tip) in &some {
                 if !self.counts(*local, *tip)? {
                     continue;
                 }
                 let entry = self.entry(*local, *tip)?.expect("what has a place is kept");
-                let batch = map::Batch::whole(&entry);
+                let batch = map::Batch::whole(&entry, *at);
                 map::apply_to(collection, &batch, &mut self.rows, &self.catalog)?;
             }
             match some.last() {
@@ -328,7 +330,7 @@ impl<R: Rows> Book<R> {
         let bytes = layout::header_value(self.last, &header.encode());
         self.rows.put(layout::header(local, tip), bytes)?;
         if !header.content().is_empty() {
-            self.rows.put(layout::payload(local, tip), entry.payload().as_bytes().to_vec())?;
+            pages::put(&mut self.rows, self.last, entry.payload().as_bytes())?;
         }
         self.rows.put(layout::order(self.last), layout::order_value(local, tip))?;
         if header.access().is_some() {
@@ -338,9 +340,9 @@ impl<R: Rows> Book<R> {
         self.rows.put(layout::next().to_vec(), layout::header_value(self.last, &[]))
     }
 
-    /// Changes collections as an entry says that was put.
+    /// Changes collections as the entry says that was put last.
     fn apply(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
-        let (id, batch) = (entry.header().id(), map::Batch::whole(entry));
+        let (id, batch) = (entry.header().id(), map::Batch::whole(entry, self.last));
         if !is_twin(&id, &self.nodes(local, id.number, id.number)?) {
             return map::apply(&batch, &mut self.rows, &self.catalog);
         }
@@ -365,28 +367,24 @@ impl<R: Rows> Book<R> {
         is_recounted: bool,
     ) -> Result<Option<EntryId>, R::Error> {
         let row = layout::header(local, tip);
+        let Some(value) = self.rows.get(&row)? else { return Ok(None) };
+        let (position, _) = layout::read_header(&value);
+        let entry = self.entry(local, tip)?.expect("what has a header is kept");
         let mut gone = None;
-        let position = self.rows.get(&row)?.map(|value| layout::read_header(&value).0);
-        if let Some(position) = position {
-            self.rows.delete(&layout::order(position))?;
+        if entry.header().access().is_some() {
+            gone = Some(entry.header().id());
+            self.rows.delete(&layout::operation(local, tip))?;
         }
-        if let Some(entry) = self.entry(local, tip)? {
-            if entry.header().access().is_some() {
-                gone = Some(entry.header().id());
-                self.rows.delete(&layout::operation(local, tip))?;
-            }
-            if let Some(position) = position {
-                self.drop_changes(&entry, position)?;
-            }
-            if is_recounted {
-                documents::of(&entry).try_for_each(|document| self.make_stale(document))?;
-            }
-            for collection in map::Batch::whole(&entry).collections() {
-                self.make_stale(&collection)?;
-            }
+        self.drop_changes(&entry, position)?;
+        if is_recounted {
+            documents::of(&entry).try_for_each(|document| self.make_stale(document))?;
         }
+        for collection in map::Batch::whole(&entry, position).collections() {
+            self.make_stale(&collection)?;
+        }
+        self.rows.delete(&layout::order(position))?;
         self.rows.delete(&row)?;
-        self.rows.delete(&layout::payload(local, tip))?;
+        pages::delete(&mut self.rows, position, entry.payload().as_bytes().len())?;
         Ok(gone)
     }
 
@@ -451,17 +449,50 @@ impl<R: Rows> Book<R> {
 /// As [`Book::open`].
 pub fn entry<B: Base>(rows: &B, local: u32, tip: Tip) -> Result<Option<Entry>, B::Error> {
     let Some(value) = rows.get(&layout::header(local, tip))? else { return Ok(None) };
-    let header = restore(layout::read_header(&value).1);
-    let payload = match header.content().is_empty() {
-        true => Vec::new(),
-        // Who reads while others write may find one half of what was evicted.
-        false => match rows.get(&layout::payload(local, tip))? {
-            Some(payload) => payload,
-            None => return Ok(None),
-        },
-    };
+    let (position, header) = layout::read_header(&value);
+    let header = restore(header);
+    // Who reads while others write may find the half of what was evicted.
+    let Some(payload) = payload(rows, position, &header)? else { return Ok(None) };
     let payload = Payload::decode(payload).expect("what was put is read back");
     Ok(Some(Entry::new(header, payload).expect("what was put is read back")))
+}
+
+/// The payload of the entry at a position; `None` if it isn't kept.
+fn payload<B: Base>(rows: &B, at: Position, header: &Header) -> Result<Option<Vec<u8>>, B::Error> {
+    let len = usize::try_from(header.content().bytes).unwrap_or(usize::MAX);
+    pages::part(rows, at, 0..len)
+}
+
+/// The name of the entry at a position in these rows, and when it was written; `None` if it isn't
+/// kept. `feeds` knows the numbers that stand for feeds in them.
+///
+/// # Errors
+/// Of the rows.
+pub fn name<B: Base, F: Feeds>(
+    rows: &B,
+    feeds: &F,
+    at: Position,
+) -> Result<Option<(EntryId, Hybrid)>, B::Error> {
+    let row = layout::order(at);
+    let Some(value) = rows.get(&row)? else { return Ok(None) };
+    let (_, local, Tip { number, hash }) = layout::read_order(&row, &value);
+    let Some(value) = rows.get(&layout::header(local, Tip { number, hash }))? else {
+        return Ok(None);
+    };
+    let time = restore(layout::read_header(&value).1).time();
+    Ok(Some((EntryId { feed: feeds.feed(local), number, hash }, time)))
+}
+
+/// A part of the payload of the entry at a position in these rows; `None` if it isn't kept.
+///
+/// # Errors
+/// Of the rows.
+pub fn part<B: Base>(
+    rows: &B,
+    at: Position,
+    part: Range<usize>,
+) -> Result<Option<Vec<u8>>, B::Error> {
+    pages::part(rows, at, part)
 }
 
 /// The entries that a book in these rows took in after a position, in the order of intake.

@@ -37,7 +37,8 @@
 //!
 //! So after each entry the values in rows are those of the definition. When an entry *stops*
 //! counting, the collections that it changed are made anew ([`clear`]) from those that count: a
-//! value that it removed may be alive again, and which it was isn't kept. A row of an absent dot is
+//! value that it removed may be alive again, and which it was isn't kept. Until then what such an
+//! entry put isn't shown. A row of an absent dot is
 //! all there is beside alive values, and only citations that are excused, or lies, leave one for
 //! long.
 //!
@@ -51,21 +52,23 @@
 //!
 //! # Rows
 //!
-//! | bytes | alive value | absent dot |
-//! |---|---|---|
-//! | 1 | 1 | 2 |
-//! | 16 + 1 | collection: id, kind | the same |
-//! | | key | author (32), incarnation (8) |
-//! | | local feed (4), number (8), hash (32) | number (8), tag (8) |
-//! | 4 | index | index |
-//! | | | hash of the key (32) |
-//! | the row's value | time (8), value | nothing |
+//! | bytes | key | value of a key that has many | absent dot |
+//! |---|---|---|---|
+//! | 1 | 1 | 16 | 2 |
+//! | 16 + 1 | collection: id, kind | the same | the same |
+//! | | key | length of the key (2), key | author (32), incarnation (8) |
+//! | | | local feed (4), position (8) | number (8), tag (8) |
+//! | | | index (2) | index (4) |
+//! | | | | hash of the key (32) |
+//! | the row's value | what is alive | where the value is | nothing |
 //!
-//! In a key each 0 is followed by 255, and its end is 0, 0: rows sort like keys. A value has the
-//! whole hash and not the tag, because a liar can make two headers with one tag and number: a
-//! reference then means both, but they are two values. Rows of absent dots name feeds in full, as
-//! they needn't exist: a liar that names what doesn't exist makes 110 bytes of rows of each 21 it
-//! writes, and no more. Nothing is kept in memory. All lie in [`Rows`](crate::proto::rows).
+//! A key has one row, so that to look it up is one look-up, which an engine with filters answers
+//! mostly without the disk if there is none. In it an entry is named by its position in the order
+//! of intake, and a value of more than 16 bytes by where it lies in the entry's stored payload: so
+//! it is written once. Positions are a replica's own, and so are numbers of feeds. Rows of absent
+//! dots name feeds in full, as they needn't exist: a liar that names what doesn't exist makes 110
+//! bytes of rows of each 21 it writes, and no more. Nothing is kept in memory. All lie in
+//! [`Rows`](crate::proto::rows).
 //!
 //! # Example
 //!
@@ -99,11 +102,12 @@
 //! let place = Place::first(genesis.space_id(), feed, Authority::Genesis);
 //! let entry = draft.sign(&guest, place, now)?;
 //! book.take(&entry, Authority::Genesis)?;
-//! let all = map::scan(&names, Keys::All, book.rows(), book.catalog());
+//! let all = map::scan(&names, Keys::All, book.rows());
 //! let all = all.collect::<Result<Vec<_>, _>>()?;
 //! assert_eq!(all.len(), 2);
 //! assert_eq!(all[0].0, b"a");
-//! assert_eq!(all[0].1[0].value, b"Alonzo");
+//! let last = all[0].1.last(book.rows(), book.catalog())?;
+//! assert_eq!(last.unwrap(), b"Alonzo");
 //! # Ok(())
 //! # }
 //! ```
@@ -114,6 +118,7 @@ mod edit;
 mod ops;
 mod read;
 mod rows;
+mod slots;
 mod state;
 
 #[cfg(test)]
@@ -123,7 +128,7 @@ pub use self::{
     apply::{Batch, Placed, Share, apply, apply_to, clear, dots},
     edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, check_totals, draft},
     ops::{Change, MAX_KEY, MAX_OVER, MAX_VALUE, Op, OpError},
-    read::{Keys, Rule, get, scan},
-    rows::{Applied, Element, Feeds},
+    read::{Alive, Keys, Rule, find, get, scan},
+    rows::{Applied, Element, Entries, Feeds},
     state::state_hash,
 };

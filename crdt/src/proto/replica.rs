@@ -29,7 +29,8 @@
 //!    many sessions. An honest peer keeps two branches of any feed, and needs two.
 //! 8. **Rebuilding.** Collections that an evicted entry had changed are made anew of those that
 //!    are kept: at most every ten seconds, and up to ten minutes apart while that goes on. Till
-//!    then they show what they showed. Two-way forks, which accidents make, evict nothing.
+//!    then they show what they showed, but for what the evicted entry put. Two-way forks, which
+//!    accidents make, evict nothing.
 //! 9. **A disk that fails** ends all of it: nothing is taken in, written or acknowledged until the
 //!    replica is opened anew.
 //! 10. **Access.** What is kept of a feed is what the [judge](super::access) says, done in the same

@@ -1,6 +1,6 @@
 //! The catalog: what is known of each feed, in memory.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use aether_core::PublicKey;
 
@@ -9,8 +9,9 @@ use crate::proto::{
     entry::Authority,
     feed::{Feed, Shape, Tip},
     id::{Dot, EntryId, FeedId, Position},
-    map::{Applied, Feeds},
+    map::{Applied, Entries, Feeds},
     rows::{Base, starting},
+    time::Hybrid,
 };
 
 /// What is known of a feed.
@@ -97,6 +98,21 @@ impl Feeds for Catalog {
     }
 }
 
+impl<R: Base> Entries<R> for Catalog {
+    fn name(&self, rows: &R, at: Position) -> Result<Option<(EntryId, Hybrid)>, R::Error> {
+        super::name(rows, self, at)
+    }
+
+    fn part(
+        &self,
+        rows: &R,
+        at: Position,
+        part: Range<usize>,
+    ) -> Result<Option<Vec<u8>>, R::Error> {
+        super::part(rows, at, part)
+    }
+}
+
 /// Entries are applied in the order of their positions, so what is kept and has an earlier one was
 /// applied.
 impl<R: Base> Applied<R> for Catalog {
@@ -113,16 +129,17 @@ impl<R: Base> Applied<R> for Catalog {
         }
     }
 
-    fn precedes(&self, rows: &R, earlier: &EntryId, later: &EntryId) -> Result<bool, R::Error> {
+    fn precedes(&self, rows: &R, earlier: Position, later: &EntryId) -> Result<bool, R::Error> {
         let Some(local) = self.local(&later.feed) else { return Ok(false) };
-        if earlier.number >= later.number {
-            return Ok(earlier == later);
-        }
         let trunk = match self.at(local).feed.shape() {
             Shape::Open(lanes) if lanes.fork().is_none() => return Ok(true),
             Shape::Open(lanes) => lanes.trunk().number,
             Shape::Pinned(chains) => chains.base().number,
         };
+        let Some((earlier, _)) = self.name(rows, earlier)? else { return Ok(false) };
+        if earlier.number >= later.number {
+            return Ok(earlier == *later);
+        }
         if earlier.number <= trunk {
             return Ok(true);
         }

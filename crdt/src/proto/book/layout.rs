@@ -3,7 +3,7 @@
 //! | first byte | rest of the key | value |
 //! |---|---|---|
 //! | 3 | local feed (4), number (8), hash (32) | position (8), header |
-//! | 4 | the same | payload, if there is one |
+//! | 4 | position (8), page (2) | a page of the payload, if there is one |
 //! | 5 | position (8) | local feed (4), number (8), hash (32) |
 //! | 6 | local feed (4) | the feed: see [`write_feed`] |
 //! | 7 | local feed (4), hash (32) | header of the feed's evidence |
@@ -16,7 +16,9 @@
 //! | 14 | feed (40) | the first header of a feed of which nothing is kept |
 //! | 15 | feed (40), number (8), hash (32) | a staged entry: length of its header (4), header, payload |
 //!
-//! Integers are big endian. The bytes 1 and 2 belong to [maps](crate::proto::map).
+//! Integers are big endian. A page has 4,096 bytes, and the last of a payload what is left, so that
+//! a value in it is read without the rest. The bytes 1, 2 and 16 belong to
+//! [maps](crate::proto::map).
 
 use aether_core::{
     Hash,
@@ -96,9 +98,12 @@ pub(super) fn read_header(value: &[u8]) -> (Position, &[u8]) {
     (Position::from_number(position), reader.rest())
 }
 
-/// The row of an entry's payload.
-pub(super) fn payload(local: u32, tip: Tip) -> Vec<u8> {
-    name(PAYLOADS, local, tip)
+/// The row of a page of a payload.
+pub(super) fn page(position: Position, page: usize) -> Vec<u8> {
+    let page = u16::try_from(page).expect("a payload has at most 256 pages");
+    let mut writer = Writer::with_capacity(1 + 8 + 2);
+    writer.u8(PAYLOADS).u64(position.as_number()).u16(page);
+    writer.finish()
 }
 
 /// The row that says which entry was taken in at a position.

@@ -24,7 +24,7 @@ use crate::proto::{
     access::Pinned,
     entry::{Authority, Checked, Entry, Header, Payload},
     feed::{Feed, Kept as _, Nodes, Shape, Tip},
-    id::{EntryId, FeedId},
+    id::{EntryId, FeedId, Position},
     map,
     rows::{Rows, starting},
 };
@@ -216,12 +216,12 @@ impl<R: Rows> Book<R> {
             true => self.put_changes(local, &entry, at)?,
             false => self.drop_changes(&entry, at)?,
         }
-        self.make_all_stale(&entry)
+        self.make_all_stale(&entry, at)
     }
 
-    fn make_all_stale(&mut self, entry: &Entry) -> Result<(), R::Error> {
+    fn make_all_stale(&mut self, entry: &Entry, at: Position) -> Result<(), R::Error> {
         super::documents::of(entry).try_for_each(|document| self.make_stale(document))?;
-        let collections = map::Batch::whole(entry).collections();
+        let collections = map::Batch::whole(entry, at).collections();
         collections.iter().try_for_each(|collection| self.make_stale(collection))
     }
 
@@ -295,7 +295,7 @@ impl<R: Rows> Book<R> {
         for id in chain.into_iter().rev() {
             let Some(entry) = self.staged(&id)? else { break };
             self.put(local, &entry)?;
-            self.make_all_stale(&entry)?;
+            self.make_all_stale(&entry, self.last)?;
             self.rows.delete(&layout::staged(&id))?;
             if entry.header().access().is_some() {
                 operations.push(entry.header().clone());

@@ -148,7 +148,7 @@ fn check_row(book: &Book<Memory>, row: &[u8], value: &[u8]) {
         (u32::from_be_bytes(*local), Tip { number: u64::from_be_bytes(*number), hash })
     };
     match row[0] {
-        1 | 2 | 6 | 8 => {}
+        1 | 2 | 6 | 8 | 16 => {}
         3 => {
             let (local, tip) = name(row);
             let position = layout::read_header(value).0;
@@ -158,8 +158,9 @@ fn check_row(book: &Book<Memory>, row: &[u8], value: &[u8]) {
             assert_eq!(named, (book.at(local).id, tip.number, tip.hash));
         }
         4 => {
-            let (local, tip) = name(row);
-            assert!(book.rows().contains_key(&layout::header(local, tip)), "a payload alone");
+            let position = u64::from_be_bytes(row[1..9].try_into().unwrap());
+            let at = layout::order(Position::from_number(position));
+            assert!(book.rows().contains_key(&at), "a payload alone");
         }
         5 => {
             let (position, local, tip) = layout::read_order(row, value);
@@ -219,7 +220,7 @@ fn collections_are_stale_from_an_eviction_to_the_next_rebuilding() {
         let (mut before, mut stale) = (Nodes::default(), BTreeSet::new());
         let into = |node: &Node| {
             let entry = all.iter().find(|entry| entry.header().hash() == node.hash).unwrap();
-            map::Batch::whole(entry).collections()
+            map::Batch::whole(entry, Position::ZERO).collections()
         };
         offer(&mut book, &all, |book| {
             let now = kept(book, &feed(1));

@@ -86,8 +86,9 @@ impl<R: Rows> Book<R> {
     pub fn stored(&self, walker: &Walker) -> Result<Option<Stored>, R::Error> {
         let Walker { local, behind, .. } = *walker;
         let Some(value) = self.rows.get(&layout::header(local, behind))? else { return Ok(None) };
-        let payload = self.rows.get(&layout::payload(local, behind))?.unwrap_or_default();
         let (position, header) = layout::read_header(&value);
+        let payload = super::payload(&self.rows, position, &restore(header))?;
+        let payload = payload.unwrap_or_default();
         let id = EntryId { feed: self.at(local).id, number: behind.number, hash: behind.hash };
         Ok(Some(Stored { position, id, header: header.to_vec(), payload }))
     }

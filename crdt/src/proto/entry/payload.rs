@@ -187,6 +187,11 @@ impl Payload {
             .flat_map(|group| self.group_ops(group).map(move |op| (&group.collection, op)))
     }
 
+    /// Where the bytes of each operation begin, in the order of [`ops`](Self::ops).
+    pub(in crate::proto) fn places(&self) -> impl Iterator<Item = usize> {
+        self.groups.iter().flat_map(|group| group.ops.iter().map(|range| range.start))
+    }
+
     fn group_ops<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a [u8]> {
         group.ops.iter().map(|range| &self.bytes[range.clone()])
     }

@@ -1,15 +1,15 @@
 //! Applying entries to rows. See the [module](super) for what it amounts to.
 
 use crate::proto::{
-    entry::{Checked, Collection, Entry, Header, PrunedEntry},
-    id::{Dot, EntryId},
+    entry::{Collection, Entry},
+    id::{Dot, EntryId, Position},
     rows::{Rows, starting},
-    time::Hybrid,
 };
 
 use super::{
-    ops::{Change, Op},
+    ops::Op,
     rows::{self, Applied, Element},
+    slots::{self, Place, Slot},
 };
 
 /// How many rows are deleted at a time: what a rebuild keeps in memory.
@@ -33,48 +33,42 @@ pub struct Placed<'a> {
     pub collection: Collection,
     /// Its encoding.
     pub bytes: &'a [u8],
+    /// Where that begins in the stored payload.
+    pub at: usize,
     /// What it counts for.
     pub share: Share,
 }
 
-/// What is applied of an entry: its name, its time and operations. Those that count for nothing
-/// aren't among them.
+/// What is applied of an entry: its name, its place in the order of intake and its operations.
+/// Those that count for nothing aren't among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub(super) entry: EntryId,
-    pub(super) time: Hybrid,
+    pub(super) position: Position,
     pub(super) ops: Vec<Placed<'a>>,
 }
 
 impl<'a> Batch<'a> {
-    /// All operations of an entry, alive: as they are above the base of its feed.
-    pub fn whole(entry: &'a Entry) -> Self {
-        Self::some(entry, |_| Some(Share::Alive))
+    /// All operations of an entry that stands at a position, alive: as they are above the base of
+    /// its feed.
+    pub fn whole(entry: &'a Entry, position: Position) -> Self {
+        Self::some(entry, position, |_| Some(Share::Alive))
     }
 
     /// What the base of its feed says of an entry whose payload is still whole: `share` is asked
     /// for each operation by its index; `None` is one that counts for nothing.
-    pub fn some(entry: &'a Entry, mut share: impl FnMut(u32) -> Option<Share>) -> Self {
-        let ops = (0..).zip(entry.payload().ops()).filter_map(|(index, (collection, bytes))| {
+    pub fn some(
+        entry: &'a Entry,
+        position: Position,
+        mut share: impl FnMut(u32) -> Option<Share>,
+    ) -> Self {
+        let all = entry.payload().ops().zip(entry.payload().places());
+        let ops = (0..).zip(all).filter_map(|(index, ((collection, bytes), at))| {
             let share = share(index)?;
-            Some(Placed { index, collection: *collection, bytes, share })
+            Some(Placed { index, collection: *collection, bytes, at, share })
         });
-        Self::of(entry.header(), ops)
-    }
-
-    /// What the base of its feed says of an entry whose payload was pruned, as [`some`](Self::some)
-    /// of a whole one.
-    pub fn pruned(entry: &'a PrunedEntry, mut share: impl FnMut(u32) -> Option<Share>) -> Self {
-        let ops = entry.ops().filter_map(|(dot, collection, bytes)| {
-            let share = share(dot.index)?;
-            Some(Placed { index: dot.index, collection: *collection, bytes, share })
-        });
-        Self::of(entry.header(), ops)
-    }
-
-    fn of(header: &Checked<Header>, ops: impl Iterator<Item = Placed<'a>>) -> Self {
         let ops = ops.filter(|op| rows::is_kept(op.collection.kind())).collect();
-        Self { entry: header.id(), time: header.time(), ops }
+        Self { entry: entry.header().id(), position, ops }
     }
 
     /// Which entry.
@@ -82,9 +76,9 @@ impl<'a> Batch<'a> {
         &self.entry
     }
 
-    /// When it was written, as its author says.
-    pub const fn time(&self) -> Hybrid {
-        self.time
+    /// Where it stands in the order of intake.
+    pub const fn position(&self) -> Position {
+        self.position
     }
 
     /// Its operations on maps, sets, counters and registers, ascending.
@@ -106,11 +100,11 @@ impl<'a> Batch<'a> {
 /// An entry whose name another has that was applied, which only a liar's has, isn't applied: its
 /// [`collections`](Batch::collections) are rebuilt with both.
 ///
-/// Costs, in look-ups: a scan for each collection; for each operation a scan of its feed's rows of
-/// the key, two at most, and another for each feed that it names; a question to `feeds` for each
-/// own row found and for each dot that it names. If dots of the entry were named before it came, a
-/// look-up for each value. Writes: a row for each operation, and for each dot that it names.
-/// Memory: the operation at hand, and 256 keys.
+/// Costs, in look-ups: a scan for each collection; one for each operation, and if more than eight
+/// values are alive at its key, a scan of its feed's, two at most, and another for each feed that
+/// it names; a question to `feeds` for each own value found and for each dot that it names. If dots
+/// of the entry were named before it came, a look-up for each value. Writes: a row for each
+/// operation, and for each dot that it names. Memory: the operation at hand, and 256 keys.
 ///
 /// # Errors
 /// Of the store. The rows are then as if a part of the entry were applied: what was written is
@@ -137,7 +131,8 @@ where
 /// # Errors
 /// Of the store.
 pub fn clear<R: Rows>(collection: &Collection, rows: &mut R) -> Result<(), R::Error> {
-    delete_all(rows, &rows::elements_of(collection))?;
+    delete_all(rows, &rows::keys_of(collection))?;
+    delete_all(rows, &slots::many(collection))?;
     delete_all(rows, &rows::absent_of(collection))
 }
 
@@ -188,17 +183,20 @@ where
             continue;
         }
         let dot = entry.dot(placed.index);
-        doomed |= remove_named(collection, &op, entry, rows, feeds)?;
-        remove_own(collection, op.key(), local, entry, rows, feeds)?;
-        let value = match op.change() {
-            Change::Put(value) => rows::value(batch.time, value),
-            Change::Count(total) => rows::value(batch.time, &total.to_be_bytes()),
-            Change::Remove => continue,
-        };
-        let dead = doomed && rows.get(&rows::absent(collection, op.key(), &dot))?.is_some();
-        if placed.share == Share::Alive && !dead {
-            rows.put(rows::element(collection, op.key(), local, entry, placed.index), value)?;
+        let mut place = Place::read(collection, op.key(), rows)?;
+        doomed |= remove_named(&mut place, collection, &op, entry, rows, feeds)?;
+        for slot in place.of(local, rows)? {
+            if feeds.precedes(rows, slot.position, entry)? {
+                place.remove(&slot, rows)?;
+            }
         }
+        let dead = doomed && rows.get(&rows::absent(collection, op.key(), &dot))?.is_some();
+        let end = placed.at + placed.bytes.len();
+        let slot = Slot::of(local, batch.position, placed.index, op.change(), end);
+        if let Some(slot) = slot.filter(|_| placed.share == Share::Alive && !dead) {
+            place.insert(slot, rows)?;
+        }
+        place.write(rows)?;
     }
     if doomed && !feeds.awaits(rows, &entry.dot(0), entry)? {
         delete_all(rows, &named)?;
@@ -210,6 +208,7 @@ where
 /// one of them is of the entry itself: its author would have to know the hash of the entry while
 /// writing it, but who can is a liar whose dots die like others.
 fn remove_named<R, F>(
+    place: &mut Place<'_>,
     collection: &Collection,
     op: &Op,
     entry: &EntryId,
@@ -225,12 +224,18 @@ where
         let Some(first) = dots.first() else { continue };
         let local = feeds.local(&first.feed);
         let found = match local {
-            Some(local) => of_feed(collection, op.key(), local, rows, feeds)?,
+            Some(local) => place.of(local, rows)?,
             None => Vec::new(),
         };
+        let mut names = Vec::with_capacity(found.len());
+        for slot in &found {
+            names.push(feeds.name(rows, slot.position)?);
+        }
         for dot in dots {
-            for (row, _) in found.iter().filter(|(_, element)| element.dot() == *dot) {
-                rows.delete(row)?;
+            for (slot, name) in found.iter().zip(&names) {
+                if name.as_ref().is_some_and(|(entry, _)| entry.dot(slot.index) == *dot) {
+                    place.remove(slot, rows)?;
+                }
             }
             let itself = (dot.feed, dot.number, dot.tag) == (entry.feed, entry.number, entry.tag());
             if itself || feeds.awaits(rows, dot, entry)? {
@@ -240,49 +245,6 @@ where
         }
     }
     Ok(own)
-}
-
-/// Deletes the rows of a key that the entry's feed wrote before, on the entry's branch.
-fn remove_own<R, F>(
-    collection: &Collection,
-    key: &[u8],
-    local: u32,
-    entry: &EntryId,
-    rows: &mut R,
-    feeds: &F,
-) -> Result<(), R::Error>
-where
-    R: Rows,
-    F: Applied<R>,
-{
-    for (row, element) in of_feed(collection, key, local, rows, feeds)? {
-        if feeds.precedes(rows, &element.entry, entry)? {
-            rows.delete(&row)?;
-        }
-    }
-    Ok(())
-}
-
-/// The rows of a key that one feed wrote: one, or two if it is forked.
-fn of_feed<R, F>(
-    collection: &Collection,
-    key: &[u8],
-    local: u32,
-    rows: &R,
-    feeds: &F,
-) -> Result<Vec<(Vec<u8>, Element)>, R::Error>
-where
-    R: Rows,
-    F: Applied<R>,
-{
-    let found = starting(rows, &rows::feed_of(collection, key, local));
-    found
-        .map(|row| {
-            let (row, value) = row?;
-            let element = rows::read(&row, &value, feeds).element;
-            Ok((row, element))
-        })
-        .collect()
 }
 
 /// Deletes all rows that begin with `prefix`, some at a time.

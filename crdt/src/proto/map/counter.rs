@@ -17,8 +17,9 @@
 use crate::proto::{entry::Collection, id::FeedId, rows::Base};
 
 use super::{
-    read,
-    rows::{Element, Feeds},
+    read::{self, Alive},
+    rows::Feeds,
+    slots::{Slot, Source},
 };
 
 /// What a counter shows: the sum of its totals. It can't overflow: there are fewer than 2³² feeds
@@ -26,22 +27,13 @@ use super::{
 ///
 /// # Errors
 /// Of the store.
-pub fn value<R, F>(
-    collection: &Collection,
-    key: &[u8],
-    rows: &R,
-    feeds: &F,
-) -> Result<i128, R::Error>
-where
-    R: Base,
-    F: Feeds,
-{
-    Ok(sum(&read::get(collection, key, rows, feeds)?))
+pub fn value<R: Base>(collection: &Collection, key: &[u8], rows: &R) -> Result<i128, R::Error> {
+    Ok(sum(&read::find(collection, key, rows)?))
 }
 
-/// The sum of a counter's elements.
-pub fn sum<'a>(elements: impl IntoIterator<Item = &'a Element>) -> i128 {
-    elements.into_iter().filter_map(total).map(i128::from).sum()
+/// The sum of what is alive at a counter's key.
+pub fn sum(alive: &Alive) -> i128 {
+    alive.slots().iter().filter_map(total).map(i128::from).sum()
 }
 
 /// What stands of what a feed has added: its last total that is alive, or nothing.
@@ -63,11 +55,18 @@ where
     R: Base,
     F: Feeds,
 {
-    let all = read::get(collection, key, rows, feeds)?;
-    let own = all.iter().filter(|element| element.entry.feed == *feed);
-    Ok(own.max_by_key(|element| element.entry).and_then(total).unwrap_or(0))
+    Ok(total_of(feeds.local(feed), &read::find(collection, key, rows)?))
 }
 
-pub(super) fn total(element: &Element) -> Option<i64> {
-    Some(i64::from_be_bytes(element.value.as_slice().try_into().ok()?))
+/// What stands of what the feed has added that has this number.
+pub(super) fn total_of(local: Option<u32>, alive: &Alive) -> i64 {
+    let own = alive.slots().iter().filter(|slot| Some(slot.local) == local);
+    own.max_by_key(|slot| slot.position).and_then(total).unwrap_or(0)
+}
+
+fn total(slot: &Slot) -> Option<i64> {
+    match &slot.source {
+        Source::Near(value) => Some(i64::from_be_bytes(value.as_slice().try_into().ok()?)),
+        Source::Far(_) => None,
+    }
 }

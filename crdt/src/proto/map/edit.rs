@@ -15,7 +15,7 @@ use super::{
     counter,
     ops::{Change, MAX_KEY, MAX_VALUE, Op},
     read,
-    rows::{Element, Feeds},
+    rows::Entries,
 };
 
 /// Most feeds that the operations of one drafted entry name. A feed may need two rows of a
@@ -159,7 +159,8 @@ pub struct Drafted {
 /// removal of what so many of them wrote; the draft after that finds as many less. So who drafts,
 /// applies and drafts what is left comes to an end.
 ///
-/// Costs one look-up for each key, and memory for what the entry will hold.
+/// Costs one look-up for each key, two for each value of others that is alive there, and memory for
+/// what the entry will hold.
 ///
 /// # Errors
 /// Of the rows; or the total of a counter, in what would be this entry, is too large. Nothing is
@@ -172,7 +173,7 @@ pub fn draft<R, F>(
 ) -> Result<Drafted, WriteError<R::Error>>
 where
     R: Base,
-    F: Feeds,
+    F: Entries<R>,
 {
     draft_within(&ENTRY, edits, own, rows, feeds)
 }
@@ -191,7 +192,7 @@ pub fn check_totals<R, F>(
 ) -> Result<(), WriteError<R::Error>>
 where
     R: Base,
-    F: Feeds,
+    F: Entries<R>,
 {
     let mut totals: BTreeMap<(Collection, &[u8]), Key> = BTreeMap::new();
     let counters =
@@ -200,8 +201,8 @@ where
         let key = match totals.entry((edit.collection, &edit.key)) {
             btree_map::Entry::Occupied(key) => key.into_mut(),
             btree_map::Entry::Vacant(vacant) => {
-                let found = read::get(&edit.collection, &edit.key, rows, feeds);
-                vacant.insert(Key::of(&found.map_err(WriteError::Rows)?, own))
+                let found = Key::find(edit, own, rows, feeds);
+                vacant.insert(found.map_err(WriteError::Rows)?)
             }
         };
         key.step = key.after(edit).ok_or(WriteError::Overflow { at })?;
@@ -245,15 +246,15 @@ pub(super) fn draft_within<R, F>(
 ) -> Result<Drafted, WriteError<R::Error>>
 where
     R: Base,
-    F: Feeds,
+    F: Entries<R>,
 {
     let mut plan = Plan::default();
     for (at, edit) in edits.iter().enumerate() {
         let key = match plan.keys.entry((edit.collection, edit.key.clone())) {
             btree_map::Entry::Occupied(key) => key.into_mut(),
             btree_map::Entry::Vacant(vacant) => {
-                let found = read::get(&edit.collection, &edit.key, rows, feeds);
-                vacant.insert(Key::of(&found.map_err(WriteError::Rows)?, own))
+                let found = Key::find(edit, own, rows, feeds);
+                vacant.insert(found.map_err(WriteError::Rows)?)
             }
         };
         let step = key.after(edit).ok_or(WriteError::Overflow { at })?;
@@ -289,14 +290,20 @@ struct Step {
 }
 
 impl Key {
-    fn of(found: &[Element], own: &FeedId) -> Self {
-        let (mine, others): (Vec<&Element>, Vec<&Element>) =
-            found.iter().partition(|element| element.entry.feed == *own);
-        let total = mine.last().and_then(|element| counter::total(element)).unwrap_or(0);
-        let mut others: Vec<Dot> = others.into_iter().map(Element::dot).collect();
+    fn find<R, F>(edit: &Edit, own: &FeedId, rows: &R, feeds: &F) -> Result<Self, R::Error>
+    where
+        R: Base,
+        F: Entries<R>,
+    {
+        let alive = read::find(&edit.collection, &edit.key, rows)?;
+        let (local, mut others) = (feeds.local(own), Vec::new());
+        for slot in alive.slots().iter().filter(|slot| Some(slot.local) != local) {
+            let name = feeds.name(rows, slot.position)?;
+            others.extend(name.map(|(entry, _)| entry.dot(slot.index)));
+        }
         others.sort_unstable();
-        let step = Step { total, ..Step::default() };
-        Self { others, alive: !found.is_empty(), step, ops: Vec::new() }
+        let step = Step { total: counter::total_of(local, &alive), ..Step::default() };
+        Ok(Self { others, alive: !alive.is_empty(), step, ops: Vec::new() })
     }
 
     /// What one more edit makes of it; `None` if the total is too large.

@@ -2,10 +2,13 @@
 
 use crate::proto::{
     entry::Collection,
-    rows::{Base, behind, starting},
+    rows::{Base, behind},
 };
 
-use super::rows::{self, Element, Feeds};
+use super::{
+    rows::{self, Element, Entries},
+    slots::{Held, Slot, Source},
+};
 
 impl Element {
     /// By what elements are ordered, the same everywhere: time, then whatever else tells them
@@ -68,8 +71,97 @@ impl Rule {
     }
 }
 
-/// All alive elements of a key, by time. Costs a scan of so many rows: one for each writer at most
-/// whose value stands, or two if its feed is forked.
+/// What is alive at a key, not looked up yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alive {
+    slots: Vec<Slot>,
+}
+
+impl Alive {
+    /// What a key's row says, which holds `value`.
+    pub(super) fn of<R: Base>(
+        collection: &Collection,
+        key: &[u8],
+        value: &[u8],
+        rows: &R,
+    ) -> Result<Self, R::Error> {
+        Ok(Self { slots: Held::read(value).all(collection, key, rows)? })
+    }
+
+    /// How many values there are.
+    pub const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// All elements, by time. Costs two look-ups for each, and another, or two, for a value of more
+    /// than 16 bytes. What was evicted since, and isn't made anew yet, isn't among them.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn elements<R, F>(&self, rows: &R, feeds: &F) -> Result<Vec<Element>, R::Error>
+    where
+        R: Base,
+        F: Entries<R>,
+    {
+        let mut elements = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            let Some((entry, time)) = feeds.name(rows, slot.position)? else { continue };
+            let Some(value) = value(slot, rows, feeds)? else { continue };
+            elements.push(Element { entry, index: slot.index, time, value });
+        }
+        Ok(Rule::All.resolve(elements))
+    }
+
+    /// The value that [`Rule::Last`] picks. If there is one alone, that needs no look-up, unless
+    /// the value has more than 16 bytes.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn last<R, F>(&self, rows: &R, feeds: &F) -> Result<Option<Vec<u8>>, R::Error>
+    where
+        R: Base,
+        F: Entries<R>,
+    {
+        match &self.slots[..] {
+            [slot] => value(slot, rows, feeds),
+            _ => Ok(self.elements(rows, feeds)?.pop().map(|last| last.value)),
+        }
+    }
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+}
+
+fn value<R, F>(slot: &Slot, rows: &R, feeds: &F) -> Result<Option<Vec<u8>>, R::Error>
+where
+    R: Base,
+    F: Entries<R>,
+{
+    match &slot.source {
+        Source::Near(value) => Ok(Some(value.clone())),
+        Source::Far(part) => feeds.part(rows, slot.position, part.clone()),
+    }
+}
+
+/// What is alive at a key. One look-up; a scan, if there are more than eight values.
+///
+/// # Errors
+/// Of the store.
+pub fn find<R: Base>(collection: &Collection, key: &[u8], rows: &R) -> Result<Alive, R::Error> {
+    match rows.get(&rows::key(collection, key))? {
+        Some(value) => Alive::of(collection, key, &value, rows),
+        None => Ok(Alive { slots: Vec::new() }),
+    }
+}
+
+/// All alive elements of a key, by time: one for each writer at most whose value stands, or two if
+/// its feed is forked.
 ///
 /// # Errors
 /// Of the store.
@@ -81,80 +173,34 @@ pub fn get<R, F>(
 ) -> Result<Vec<Element>, R::Error>
 where
     R: Base,
-    F: Feeds,
+    F: Entries<R>,
 {
-    let found = starting(rows, &rows::key_of(collection, key));
-    let elements = found.map(|row| {
-        let (row, value) = row?;
-        Ok(rows::read(&row, &value, feeds).element)
-    });
-    Ok(Rule::All.resolve(elements.collect::<Result<_, R::Error>>()?))
+    find(collection, key, rows)?.elements(rows, feeds)
 }
 
-/// The keys that have alive elements, ascending by their bytes, with all their elements by time.
-/// One scan, read as far as it is asked for; in memory is one key.
-pub fn scan<'a, R, F>(
+/// The keys at which something is alive, ascending by their bytes, with what is. One scan, read as
+/// far as it is asked for; in memory is one key.
+pub fn scan<'a, R: Base>(
     collection: &Collection,
     keys: Keys<'_>,
     rows: &'a R,
-    feeds: &'a F,
-) -> impl Iterator<Item = Result<(Vec<u8>, Vec<Element>), R::Error>> + use<'a, R, F>
-where
-    R: Base,
-    F: Feeds,
-{
+) -> impl Iterator<Item = Result<(Vec<u8>, Alive), R::Error>> + use<'a, R> {
+    let all = rows::keys_of(collection);
     let (from, below) = match keys {
-        Keys::All => {
-            let all = rows::elements_of(collection);
-            (all.clone(), behind(&all))
-        }
+        Keys::All => (all.clone(), behind(&all)),
         Keys::Prefix(prefix) => {
-            let all = rows::prefix_of(collection, prefix);
+            let all = rows::key(collection, prefix);
             (all.clone(), behind(&all))
         }
-        Keys::From(from) => {
-            (rows::prefix_of(collection, from), behind(&rows::elements_of(collection)))
-        }
+        Keys::From(from) => (rows::key(collection, from), behind(&all)),
         Keys::Range { from, below } => {
-            let below = rows::prefix_of(collection, below);
-            (rows::prefix_of(collection, from), Some(below))
+            (rows::key(collection, from), Some(rows::key(collection, below)))
         }
     };
-    ByKey { rows: rows.scan(&from, below.as_deref()), feeds, next: None }
-}
-
-/// Rows of one collection, put together by key.
-struct ByKey<'a, I, F> {
-    rows: I,
-    feeds: &'a F,
-    /// The first row of the next key.
-    next: Option<(Vec<u8>, Element)>,
-}
-
-impl<R, I, F> Iterator for ByKey<'_, I, F>
-where
-    I: Iterator<Item = Result<(Vec<u8>, Vec<u8>), R>>,
-    F: Feeds,
-{
-    type Item = Result<(Vec<u8>, Vec<Element>), R>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut all: Option<(Vec<u8>, Vec<Element>)> =
-            self.next.take().map(|(key, element)| (key, vec![element]));
-        for row in self.rows.by_ref() {
-            let read = match row {
-                Ok((row, value)) => rows::read(&row, &value, self.feeds),
-                Err(error) => return Some(Err(error)),
-            };
-            match &mut all {
-                None => all = Some((read.key, vec![read.element])),
-                Some((key, elements)) if *key == read.key => elements.push(read.element),
-                Some(_) => {
-                    self.next = Some((read.key, read.element));
-                    break;
-                }
-            }
-        }
-        all.map(|(key, elements)| Ok((key, Rule::All.resolve(elements))))
-    }
+    let collection = *collection;
+    rows.scan(&from, below.as_deref()).map(move |row| {
+        let (row, value) = row?;
+        let (_, key) = rows::read_key(&row);
+        Ok((key.to_vec(), Alive::of(&collection, key, &value, rows)?))
+    })
 }

@@ -2,9 +2,15 @@
 
 use aether_core::{Domain, Hash, wire::Writer};
 
-use crate::proto::rows::{Base, starting};
+use crate::proto::{
+    entry::{Collection, CollectionId, Kind},
+    rows::{Base, starting},
+};
 
-use super::rows::{self, Feeds, Read};
+use super::{
+    read::Alive,
+    rows::{self, Element, Entries},
+};
 
 const STATE: Domain = Domain::new("aether 2026-11 crdt state v1");
 const VALUE: Domain = Domain::new("aether 2026-11 crdt value v1");
@@ -22,8 +28,8 @@ const VALUE: Domain = Domain::new("aether 2026-11 crdt value v1");
 /// | 32 | BLAKE3 of the value, context `aether 2026-11 crdt value v1` |
 ///
 /// Nothing local is in it: not the numbers of feeds in rows, not the order of arrival, and no dots
-/// that are absent. So it is equal where equal entries count. Costs a scan of all rows; in memory
-/// is one key.
+/// that are absent. So it is equal where equal entries count. Costs a scan of all keys, and some
+/// look-ups for each value; in memory is one key.
 ///
 /// Writers choose what is in rows, so it is a hash over all and no sum of hashes of rows, of which
 /// they could find two sets that are equal.
@@ -33,38 +39,30 @@ const VALUE: Domain = Domain::new("aether 2026-11 crdt value v1");
 pub fn state_hash<R, F>(rows: &R, feeds: &F) -> Result<Hash, R::Error>
 where
     R: Base,
-    F: Feeds,
+    F: Entries<R>,
 {
     let mut hasher = STATE.hasher();
-    let mut same: Vec<Read> = Vec::new();
-    for row in starting(rows, &rows::elements()) {
+    for row in starting(rows, &rows::keys()) {
         let (row, value) = row?;
-        let read = rows::read(&row, &value, feeds);
-        if same.first().is_some_and(|first| !first.is_beside(&read)) {
-            hasher.update(&lines(&mut same));
-        }
-        same.push(read);
+        let ((id, kind), key) = rows::read_key(&row);
+        let kind = Kind::from_byte(kind).expect("what was put is read back");
+        let alive = Alive::of(&Collection::from_parts(id, kind), key, &value, rows)?;
+        let mut elements = alive.elements(rows, feeds)?;
+        elements.sort_by_key(|element| (element.entry, element.index));
+        hasher.update(&lines(&id, kind, key, &elements));
     }
-    hasher.update(&lines(&mut same));
     Ok(hasher.finish())
 }
 
-impl Read {
-    fn is_beside(&self, other: &Self) -> bool {
-        (self.collection, &self.key) == (other.collection, &other.key)
-    }
-}
-
-/// The lines of one key's elements, which are taken out of the list.
-fn lines(same: &mut Vec<Read>) -> Vec<u8> {
-    same.sort_by_key(|read| (read.element.entry, read.element.index));
+/// The lines of one key's elements.
+fn lines(id: &CollectionId, kind: Kind, key: &[u8], elements: &[Element]) -> Vec<u8> {
     let mut writer = Writer::default();
-    for Read { collection: (id, kind), key, element } in same.drain(..) {
-        writer.array(&id).u8(kind);
-        writer.u32(u32::try_from(key.len()).expect("at most 1,024 bytes")).slice(&key);
-        element.entry.write(&mut writer);
-        writer.u32(element.index).u64(element.time.to_bits());
-        writer.array(VALUE.hash(&element.value).as_bytes());
+    for Element { entry, index, time, value } in elements {
+        writer.array(id).u8(kind.to_byte());
+        writer.u32(u32::try_from(key.len()).expect("at most 1,024 bytes")).slice(key);
+        entry.write(&mut writer);
+        writer.u32(*index).u64(time.to_bits());
+        writer.array(VALUE.hash(value).as_bytes());
     }
     writer.finish()
 }

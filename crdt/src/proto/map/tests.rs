@@ -2,6 +2,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    ops::Range,
 };
 
 use aether_core::{Hash, PublicKey};
@@ -9,7 +10,7 @@ use aether_core::{Hash, PublicKey};
 use super::*;
 use crate::proto::{
     entry::{Collection, Kind},
-    id::{Dot, EntryId, FeedId},
+    id::{Dot, EntryId, FeedId, Position},
     rows::{Base, Rows, Scanned},
     time::Hybrid,
 };
@@ -34,11 +35,19 @@ struct Said {
 }
 
 impl Said {
-    fn batch(&self) -> Batch<'_> {
+    fn batch(&self, position: Position) -> Batch<'_> {
+        let mut next = 0;
         let ops = (0..).zip(&self.ops).filter_map(|(index, (collection, bytes, share))| {
-            Some(Placed { index, collection: *collection, bytes, share: (*share)? })
+            let at = next;
+            next += bytes.len();
+            Some(Placed { index, collection: *collection, bytes, at, share: (*share)? })
         });
-        Batch { entry: self.id, time: self.time, ops: ops.collect() }
+        Batch { entry: self.id, position, ops: ops.collect() }
+    }
+
+    /// As it is stored.
+    fn payload(&self) -> Vec<u8> {
+        self.ops.iter().flat_map(|(_, bytes, _)| bytes.clone()).collect()
     }
 }
 
@@ -47,6 +56,8 @@ impl Said {
 struct Known {
     /// What counts, in the order in which it is applied.
     order: Vec<Said>,
+    /// The positions that were given, for good.
+    positions: Vec<EntryId>,
     /// Feeds, by when they were first seen.
     feeds: Vec<FeedId>,
     /// What no local number is.
@@ -60,6 +71,32 @@ struct Known {
 impl Known {
     fn position(&self, id: &EntryId) -> usize {
         self.order.iter().position(|said| said.id == *id).expect("what is asked for counts")
+    }
+}
+
+/// Positions begin anywhere, so that none is taken for a number of an entry.
+const FIRST: u64 = 1000;
+
+impl Known {
+    /// Where an entry stands, by when it was last applied.
+    fn place(&self, id: &EntryId) -> Position {
+        let last = self.positions.iter().rposition(|other| other == id);
+        Position::from_number(FIRST + last.expect("it was applied") as u64)
+    }
+
+    fn at(&self, position: Position) -> Option<&Said> {
+        let id = &self.positions[usize::try_from(position.as_number() - FIRST).unwrap()];
+        self.order.iter().find(|said| said.id == *id)
+    }
+}
+
+impl<R: Base<Error = Infallible>> Entries<R> for Known {
+    fn name(&self, _: &R, at: Position) -> Result<Option<(EntryId, Hybrid)>, Infallible> {
+        Ok(self.at(at).map(|said| (said.id, said.time)))
+    }
+
+    fn part(&self, _: &R, at: Position, part: Range<usize>) -> Result<Option<Vec<u8>>, Infallible> {
+        Ok(self.at(at).map(|said| said.payload()[part].to_vec()))
     }
 }
 
@@ -86,11 +123,12 @@ impl<R: Base<Error = Infallible>> Applied<R> for Known {
         }
     }
 
-    fn precedes(&self, _: &R, earlier: &EntryId, later: &EntryId) -> Result<bool, Infallible> {
+    fn precedes(&self, _: &R, earlier: Position, later: &EntryId) -> Result<bool, Infallible> {
         self.asked.set(self.asked.get() + 1);
+        let earlier = self.at(earlier).map(|said| said.id);
         let mut at = Some(*later);
         while let Some(id) = at {
-            if id == *earlier {
+            if Some(id) == earlier {
                 return Ok(true);
             }
             at = self.order[self.position(&id)].parent;
@@ -121,24 +159,28 @@ impl Replica {
             self.known.feeds.push(said.id.feed);
         }
         self.known.order.push(said.clone());
+        self.known.positions.push(said.id);
+        let batch = said.batch(self.known.place(&said.id));
         if twin {
-            said.batch().collections().iter().for_each(|collection| self.rebuild(collection));
+            batch.collections().iter().for_each(|collection| self.rebuild(collection));
         } else {
-            apply(&said.batch(), &mut self.rows, &self.known).unwrap();
+            apply(&batch, &mut self.rows, &self.known).unwrap();
         }
     }
 
     fn rebuild(&mut self, collection: &Collection) {
         clear(collection, &mut self.rows).unwrap();
         for said in &self.known.order {
-            apply_to(collection, &said.batch(), &mut self.rows, &self.known).unwrap();
+            let batch = said.batch(self.known.place(&said.id));
+            apply_to(collection, &batch, &mut self.rows, &self.known).unwrap();
         }
     }
 
     /// Forgets entries, none of which is a parent of another that stays.
     fn evict(&mut self, gone: &[Said]) {
         self.known.order.retain(|said| !gone.contains(said));
-        for collection in gone.iter().flat_map(|said| said.batch().collections()) {
+        let changed = |said: &Said| said.batch(Position::ZERO).collections();
+        for collection in gone.iter().flat_map(changed) {
             self.rebuild(&collection);
         }
     }
@@ -162,7 +204,7 @@ impl Replica {
 
     /// The rows of alive values.
     fn elements(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-        self.rows.iter().filter(|(row, _)| row[0] == 1)
+        self.rows.iter().filter(|(row, _)| row[0] != 2)
     }
 }
 

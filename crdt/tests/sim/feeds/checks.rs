@@ -171,7 +171,7 @@ pub(super) fn check_written(world: &World<Guests>, guests: &Guests) {
             }
         }
         let book = host.replica.book();
-        let all = map::scan(&super::workload::log(), map::Keys::All, book.rows(), book.catalog());
+        let all = map::scan(&super::workload::log(), map::Keys::All, book.rows());
         let last: BTreeSet<Vec<u8>> = all
             .map(|row| {
                 let Ok((key, _)) = row;
@@ -188,7 +188,7 @@ pub(super) fn check_written(world: &World<Guests>, guests: &Guests) {
 fn check_tally(host: &Host, model: &Model) {
     let book = host.replica.book();
     let tally = super::workload::tally();
-    let Ok(sum) = map::counter::value(&tally, b"", book.rows(), book.catalog());
+    let Ok(sum) = map::counter::value(&tally, b"", book.rows());
     let count = |keys: &BTreeSet<Vec<u8>>| i128::try_from(keys.len()).expect("few");
     let bounds = count(&model.acknowledged())..=count(&model.attempted);
     assert!(bounds.contains(&sum), "{sum} is counted, and not within {bounds:?}");

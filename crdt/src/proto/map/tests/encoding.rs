@@ -28,7 +28,12 @@ fn golden_operations() {
     let mut replica = Replica::default();
     let first = id(feed(1, 1), 1, 0);
     replica.apply(&said(first, None, map(), vec![put(b"a\0", "1", &[]), put(b"b", "", &[])]));
-    replica.apply(&said(id(feed(2, 1), 1, 0), None, map(), vec![put(b"b", "", &[dot(5, 1)])]));
+    let long = "a value that lies in the payload";
+    replica.apply(&said(id(feed(2, 1), 1, 0), None, map(), vec![put(b"b", long, &[dot(5, 1)])]));
+    for author in 3..6 {
+        let many = vec![put(b"many", if author == 3 { long } else { "" }, &[])];
+        replica.apply(&said(id(feed(author, 1), 1, 0), None, map(), many));
+    }
     for (row, value) in &replica.rows {
         found.push(format!("row {} {}", HEXLOWER.encode(row), HEXLOWER.encode(value)));
     }
@@ -65,7 +70,7 @@ fn limits_hold_on_both_sides() {
 #[test]
 fn one_operation_has_one_encoding() {
     let bytes = put(b"k", "v", &[dot(1, 5), dot(2, 6)]).encode();
-    let change = |range: std::ops::Range<usize>, with: &[u8]| {
+    let change = |range: Range<usize>, with: &[u8]| {
         let mut bytes = bytes.clone();
         bytes.splice(range, with.iter().copied());
         Op::decode(&bytes)
@@ -74,7 +79,7 @@ fn one_operation_has_one_encoding() {
     assert_eq!(change(0..1, &[4]), Err(OpError::Change { change: 4 }));
     assert_eq!(change(4..5, &[65]), Err(OpError::Over { count: 65 }));
     assert_eq!(change(85..86, &[65]), Err(OpError::Over { count: 65 }));
-    let swapped = |range: &std::ops::Range<usize>| {
+    let swapped = |range: &Range<usize>| {
         let (one, other) = bytes[range.clone()].split_at(range.len() / 2);
         [other, one].concat()
     };

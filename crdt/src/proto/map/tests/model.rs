@@ -101,8 +101,11 @@ pub(super) fn hash(state: &BTreeSet<Line>) -> Hash {
 pub(super) fn shown(replica: &Replica) -> BTreeSet<Line> {
     let mut shown = BTreeSet::new();
     for collection in collections() {
-        for row in scan(&collection, Keys::All, &replica.rows, &replica.known) {
-            let (key, elements) = row.unwrap();
+        for row in scan(&collection, Keys::All, &replica.rows) {
+            let (key, alive) = row.unwrap();
+            let elements = alive.elements(&replica.rows, &replica.known).unwrap();
+            let last = alive.last(&replica.rows, &replica.known).unwrap();
+            assert_eq!(last.as_ref(), elements.last().map(|last| &last.value));
             assert_eq!(elements, replica.get(&collection, &key));
             for Element { entry, index, time, value } in elements {
                 let kind = collection.kind().to_byte();

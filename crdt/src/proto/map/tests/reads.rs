@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn keys(replica: &Replica, keys: Keys<'_>) -> Vec<Vec<u8>> {
-    let found = scan(&map(), keys, &replica.rows, &replica.known);
+    let found = scan(&map(), keys, &replica.rows);
     found.map(|row| row.unwrap().0).collect()
 }
 

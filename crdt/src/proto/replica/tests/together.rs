@@ -14,7 +14,7 @@ fn put(key: &str, bytes: usize) -> Edit {
 fn keys(node: &Node) -> usize {
     let book = node.replica.book();
     let all = Collection::new(Kind::Map, "all");
-    map::scan(&all, map::Keys::All, book.rows(), book.catalog()).count()
+    map::scan(&all, map::Keys::All, book.rows()).count()
 }
 
 #[test]
