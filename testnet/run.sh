@@ -2,7 +2,7 @@
 # Builds the node and the lab, starts nodes on this machine, and takes the tour:
 #
 #   testnet/run.sh [--nodes 5] [--seed N] [--input FILE] [--json FILE] [--keep]
-#                  [--stages form,publish,restart,serve,spread,maps,type,flood,churn] [--data FOLDER]
+#                  [--stages form,publish,restart,serve,spread,maps,type,kills,flood,churn] [--data FOLDER]
 #
 # The stage `maps` writes 20,000 keys to one map through all nodes, one of which is killed in the
 # middle, and shows that all end with the same and with all that was acknowledged; AETHER_MAPS_KEYS
@@ -11,6 +11,9 @@
 # The stage `type` has all nodes type 400 sentences into one text at once, kills one of them in the
 # middle, and shows that all end with one text and each paragraph as its writer typed it;
 # AETHER_TYPE_SENTENCES says another number of sentences.
+#
+# The stage `kills` kills a node five times while it is written to, and shows that nothing is lost
+# that it had acknowledged; AETHER_KILLS says another number of times.
 #
 # The stage `flood` attacks one node as strangers may, and shows that its memory stays under
 # network.max_memory and that the others are served; AETHER_FLOOD_SECONDS makes its turns longer.

@@ -33,7 +33,7 @@ use self::{
 pub(crate) use self::{
     link::Event,
     links::{Links, STREAM},
-    shelf::{Names, Shelf},
+    shelf::{Names, Racks, Shelf},
 };
 use crate::{
     collections::Desks,
@@ -223,7 +223,7 @@ struct Changes {
 
 pub(crate) struct Driver {
     store: Store,
-    rows: Keyspace,
+    racks: Racks,
     list: Keyspace,
     /// The last own entry of each space, written down at an orderly end, with the folder's mark,
     /// and taken out before the next write. So whoever finds none, or another than the store holds,
@@ -296,11 +296,11 @@ impl Driver {
         key: SecretKey,
         faults: mpsc::Sender<PeerId>,
     ) -> Result<Self, StartError> {
-        let (rows, list) = (store.keyspace("spaces")?, store.keyspace("space-list")?);
+        let (racks, list) = (Racks::open(&store)?, store.keyspace("space-list")?);
         let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
         let tips = ends::read(&store, &records)?;
         let mut driver = Self {
-            rows,
+            racks,
             list,
             ends: log,
             is_ended: !records.is_empty(),
@@ -474,7 +474,7 @@ impl Driver {
     /// Makes a space's room, of what is stored of it.
     fn enter(&mut self, number: u32, genesis: Genesis) -> Result<Opened, OpenError> {
         let space = genesis.space_id();
-        let shelf = Shelf::new(self.rows.clone(), number);
+        let shelf = Shelf::new(self.racks.clone(), number);
         let first = (space, PublicKey::from_bytes([0; 32]));
         let tips = self.tips.range(first..).take_while(|((of, _), _)| *of == space);
         let own: Vec<EntryId> = tips.map(|(_, tip)| *tip).collect();

@@ -232,7 +232,11 @@ impl Driver {
         }
         let (mut rows, mut bytes) = (0, 0);
         let below = number.saturating_add(1).to_be_bytes();
-        for row in self.rows.range(number.to_be_bytes()..below) {
+        let all = number.to_be_bytes()..below;
+        let racks = self.racks.all().into_iter();
+        for (rack, row) in
+            racks.flat_map(|rack| rack.range(all.clone()).map(move |row| (rack, row)))
+        {
             let key = match row {
                 Ok((key, value)) => {
                     bytes += value.len();
@@ -247,7 +251,7 @@ impl Driver {
             };
             rows += 1;
             self.gathered.bytes += key.len();
-            self.gathered.batch.remove(&self.rows, &key);
+            self.gathered.batch.remove(rack, &key);
             if rows == MAX_ROWS || bytes >= MAX_BYTES {
                 return;
             }

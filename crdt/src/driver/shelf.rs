@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use aether_store::{Batch, Keyspace, ReadError, Slice, Snapshot};
+use aether_store::{Batch, Keyspace, KeyspaceError, ReadError, Slice, Snapshot, Store};
 
 use crate::proto::{
     book,
@@ -18,20 +18,46 @@ use crate::proto::{
     time::Hybrid,
 };
 
+/// Where the rows of all spaces lie in the node's store.
+#[derive(Clone, Debug)]
+pub(crate) struct Racks {
+    rows: Keyspace,
+    /// Rows that are put behind each other. The engine merges what is in one keyspace, and these
+    /// are most of the bytes.
+    appended: Keyspace,
+}
+
+impl Racks {
+    pub(crate) fn open(store: &Store) -> Result<Self, KeyspaceError> {
+        let (rows, appended) = (store.keyspace("spaces")?, store.keyspace("space-payloads")?);
+        Ok(Self { rows, appended })
+    }
+
+    /// All of them.
+    pub(crate) const fn all(&self) -> [&Keyspace; 2] {
+        [&self.rows, &self.appended]
+    }
+
+    /// Where a row of this key lies, and all up to where a scan from there may go.
+    fn of(&self, row: &[u8]) -> &Keyspace {
+        if book::is_appended(row) { &self.appended } else { &self.rows }
+    }
+}
+
 /// The rows of one space, whose keys begin with the number that stands for it in this store.
 ///
 /// Reads see what is durable, and block on the disk for what isn't cached. Once the space was left,
 /// all of them fail.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
-    rows: Keyspace,
+    racks: Racks,
     space: u32,
     is_left: Arc<AtomicBool>,
 }
 
 impl Shelf {
-    pub(crate) fn new(rows: Keyspace, space: u32) -> Self {
-        Self { rows, space, is_left: Arc::default() }
+    pub(crate) fn new(racks: Racks, space: u32) -> Self {
+        Self { racks, space, is_left: Arc::default() }
     }
 
     /// The number that stands for the space.
@@ -56,7 +82,7 @@ impl Shelf {
 
     fn check(&self) -> Result<(), ReadError> {
         match self.is_left() {
-            true => Err(ReadError::Closed { keyspace: self.rows.name().to_owned() }),
+            true => Err(ReadError::Closed { keyspace: self.racks.rows.name().to_owned() }),
             false => Ok(()),
         }
     }
@@ -77,9 +103,10 @@ impl Shelf {
     /// Adds changes to what the next commit writes.
     pub(crate) fn write(&self, changes: Changes, batch: &mut Batch) {
         for (row, value) in changes {
+            let rack = self.racks.of(&row);
             match value {
-                Some(value) => batch.put(&self.rows, &self.key(&row), &value),
-                None => batch.remove(&self.rows, &self.key(&row)),
+                Some(value) => batch.put(rack, &self.key(&row), &value),
+                None => batch.remove(rack, &self.key(&row)),
             };
         }
     }
@@ -90,7 +117,7 @@ impl Base for Shelf {
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         self.check()?;
-        Ok(self.rows.get(&self.key(key))?.map(|value| value.to_vec()))
+        Ok(self.racks.of(key).get(&self.key(key))?.map(|value| value.to_vec()))
     }
 
     fn scan(
@@ -98,7 +125,7 @@ impl Base for Shelf {
         from: &[u8],
         below: Option<&[u8]>,
     ) -> impl Iterator<Item = Scanned<Self>> + use<'_> {
-        self.rows.range(self.keys(from, below)).map(|row| {
+        self.racks.of(from).range(self.keys(from, below)).map(|row| {
             self.check()?;
             row.map(without_number)
         })
@@ -116,7 +143,7 @@ impl Base for Still {
     type Error = ReadError;
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let found = self.snapshot.get(&self.shelf.rows, &self.shelf.key(key))?;
+        let found = self.snapshot.get(self.shelf.racks.of(key), &self.shelf.key(key))?;
         Ok(found.map(|value| value.to_vec()))
     }
 
@@ -125,7 +152,8 @@ impl Base for Still {
         from: &[u8],
         below: Option<&[u8]>,
     ) -> impl Iterator<Item = Scanned<Self>> + use<'_> {
-        let rows = self.snapshot.range(&self.shelf.rows, self.shelf.keys(from, below));
+        let rack = self.shelf.racks.of(from);
+        let rows = self.snapshot.range(rack, self.shelf.keys(from, below));
         rows.map(|row| row.map(without_number))
     }
 }

@@ -463,6 +463,12 @@ fn payload<B: Base>(rows: &B, at: Position, header: &Header) -> Result<Option<Ve
     pages::part(rows, at, 0..len)
 }
 
+/// Whether a row is one of those that are put once, each behind all others of its kind. Who stores
+/// rows in an engine that merges what it wrote keeps these apart, so that they needn't be merged.
+pub fn is_appended(row: &[u8]) -> bool {
+    row.first() == Some(&layout::PAYLOADS)
+}
+
 /// The name of the entry at a position in these rows, and when it was written; `None` if it isn't
 /// kept. `feeds` knows the numbers that stand for feeds in them.
 ///

@@ -51,6 +51,24 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
+    /// A number of one to ten bytes, seven bits each, the lowest first (LEB128), in the shortest
+    /// form.
+    pub fn varint(&mut self) -> Result<u64, WireError> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
+                return Err(WireError::Varint);
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(WireError::Varint)
+    }
+
     /// A length of two bytes, at most `max`, and so many bytes.
     pub fn bytes16(&mut self, max: usize) -> Result<&'a [u8], WireError> {
         let len = usize::from(self.u16()?);
@@ -105,6 +123,15 @@ impl Writer {
     /// Eight bytes.
     pub fn u64(&mut self, value: u64) -> &mut Self {
         self.array(&value.to_be_bytes())
+    }
+
+    /// A number of one to ten bytes: see [`Reader::varint`].
+    pub fn varint(&mut self, mut value: u64) -> &mut Self {
+        while value >= 0x80 {
+            self.bytes.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.u8(value.to_le_bytes()[0])
     }
 
     /// Bytes whose number the layout fixes.
@@ -181,6 +208,9 @@ pub enum WireError {
         /// How many.
         len: usize,
     },
+    /// A variable-length number beyond 64 bits, or longer than it need be.
+    #[error("a number is too large, or longer than it need be")]
+    Varint,
     /// Not well-formed CBOR, or not of the expected shape.
     #[error("not the expected CBOR")]
     Cbor,
@@ -203,6 +233,23 @@ mod tests {
         assert_eq!(reader.bytes16(4), Ok(&b"five"[..]));
         assert_eq!(reader.rest(), b"six");
         assert_eq!(reader.end(), Ok(()));
+    }
+
+    #[test]
+    fn a_number_has_one_form_and_64_bits() {
+        for value in [0, 1, 127, 128, 300, 1 << 35, u64::MAX - 1, u64::MAX] {
+            let mut writer = Writer::default();
+            let bytes = writer.varint(value).u8(7).clone().finish();
+            let mut reader = Reader::new(&bytes);
+            assert_eq!((reader.varint(), reader.rest()), (Ok(value), &[7][..]));
+        }
+        assert_eq!(Writer::default().varint(300).clone().finish(), [0xac, 2]);
+        assert_eq!(Reader::new(&[0x80]).varint(), Err(WireError::TooShort));
+        assert_eq!(Reader::new(&[0x80, 0]).varint(), Err(WireError::Varint));
+        for last in [2, 0x80, 0xff] {
+            let large = [&[0xff; 9][..], &[last]].concat();
+            assert_eq!(Reader::new(&large).varint(), Err(WireError::Varint));
+        }
     }
 
     #[test]

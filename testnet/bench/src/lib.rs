@@ -15,8 +15,8 @@
 //! In reading order:
 //!
 //! - [`report`]: rows, goals, the table and the JSON.
-//! - [`works::gossip`], [`works::service`], [`works::blob`], [`works::crdt`]: what is measured, and
-//!   how.
+//! - [`works::gossip`], [`works::service`], [`works::blob`], [`works::crdt`],
+//!   [`works::documents`]: what is measured, and how.
 //! - [`subjects`]: whose topics are measured.
 //! - [`process`]: fresh processes, their processor time and memory.
 //!
@@ -34,7 +34,7 @@
 //! let mut report = Report::default();
 //! report.push(plain);
 //! report.push(aether);
-//! let missing = report.complete(&["gossip", "service", "blob", "crdt"]);
+//! let missing = report.complete(&["gossip", "service", "blob", "crdt", "documents"]);
 //! assert_eq!(missing.len(), GOALS.len() - 1, "all others have no row");
 //! ```
 

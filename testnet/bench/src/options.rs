@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::{
     report::Report,
-    works::{Effort, blob, crdt, gossip, service},
+    works::{Effort, blob, crdt, documents, gossip, service},
 };
 
 /// Measures Aether side by side with what it stands on.
@@ -24,6 +24,10 @@ pub struct Options {
     /// Short runs, for trying; the rows say so
     #[arg(long)]
     quick: bool,
+    /// The history that `documents` applies, types and opens: a sequential trace, as it is or packed
+    /// by gzip
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Makes one run in this process and prints what it measured: what the program tells itself
     #[arg(long, hide = true, value_name = "JSON", conflicts_with_all = ["json", "quick"])]
     trial: Option<String>,
@@ -40,6 +44,8 @@ pub enum Name {
     Blob,
     /// Spaces: maps beside the engine alone, and what two replicas say to each other.
     Crdt,
+    /// Documents beside Automerge alone.
+    Documents,
     /// Everything.
     All,
 }
@@ -52,7 +58,8 @@ impl Name {
             Self::Service => &["service"],
             Self::Blob => &["blob"],
             Self::Crdt => &["crdt"],
-            Self::All => &["gossip", "service", "blob", "crdt"],
+            Self::Documents => &["documents"],
+            Self::All => &["gossip", "service", "blob", "crdt", "documents"],
         }
     }
 }
@@ -73,6 +80,10 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             "service" => runtime.block_on(service::measure(effort, &mut report)),
             "blob" => runtime.block_on(blob::measure(effort, &mut report)),
             "crdt" => runtime.block_on(crdt::measure(effort, &mut report)),
+            "documents" => {
+                let trace = options.trace.as_ref().map(std::path::absolute).transpose()?;
+                runtime.block_on(documents::measure(effort, trace, &mut report));
+            }
             other => anyhow::bail!("there is no work named {other}"),
         }
     }
@@ -108,6 +119,10 @@ fn sample(name: Name, trial: &str) -> anyhow::Result<String> {
         Name::Crdt => {
             let trial = serde_json::from_str(trial).context(UNKNOWN)?;
             serde_json::to_string(&runtime.block_on(crdt::trial::run(&trial))?)
+        }
+        Name::Documents => {
+            let trial = serde_json::from_str(trial).context(UNKNOWN)?;
+            serde_json::to_string(&runtime.block_on(documents::trial::run(&trial))?)
         }
         Name::All => anyhow::bail!("a trial is of one work"),
     }?)

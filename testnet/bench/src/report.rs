@@ -81,12 +81,16 @@ pub const GOALS: &[Goal] = &[
     at_most("crdt/written-per-byte", 3.0),
     at_most("crdt/sync-0", 1.0),
     at_most("crdt/sync-100", 1.0),
+    at_most("documents/apply-cpu", 1.5),
+    at_most("documents/typed-memory", 0.2),
+    at_most("documents/open-time", 1.2),
+    at_most("documents/many-to-a-new-peer", 1.0),
 ];
 
 /// One figure of one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What was measured: `gossip`, `service`, `blob` or `crdt`.
+    /// What was measured: `gossip`, `service`, `blob`, `crdt` or `documents`.
     pub work: String,
     /// Who was measured.
     pub subject: String,

@@ -2,6 +2,7 @@
 
 pub mod blob;
 pub mod crdt;
+pub mod documents;
 pub mod gossip;
 mod runs;
 pub mod service;

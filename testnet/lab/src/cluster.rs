@@ -222,6 +222,13 @@ impl Cluster {
         }
     }
 
+    /// Starts a node that doesn't run, and kills it with -9 after a time, be it ready or not.
+    pub async fn launch_briefly(&mut self, index: usize, time: Duration) -> Result<()> {
+        self.spawn(index).with_context(|| format!("can't start {}", self.nodes[index].name))?;
+        tokio::time::sleep(time).await;
+        self.kill(&[index])
+    }
+
     fn spawn(&mut self, index: usize) -> Result<()> {
         let seed = if index == 0 { None } else { self.nodes[0].addresses.first().cloned() };
         let node = &self.nodes[index];

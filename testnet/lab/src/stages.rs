@@ -4,6 +4,7 @@ mod accident;
 mod churn;
 mod flood;
 mod form;
+mod kills;
 mod maps;
 mod publish;
 mod restart;
@@ -37,6 +38,8 @@ pub enum Stage {
     Maps,
     /// All nodes type into one text, one of them dies in the middle, and nothing is lost.
     Type,
+    /// A node is killed with -9 again and again while it is written to, and loses nothing.
+    Kills,
     /// A stranger floods one node with all that it can, and the mesh goes on.
     Flood,
     /// A fifth of the nodes is killed with -9 and comes back, three times.
@@ -50,7 +53,8 @@ impl Stage {
         // What a process has in memory is read as Linux tells it.
         let flood = cfg!(target_os = "linux").then_some(Self::Flood);
         let usual = [Self::Form, Self::Publish, Self::Restart, Self::Serve, Self::Spread];
-        usual.into_iter().chain([Self::Maps, Self::Type]).chain(flood).chain(churn).collect()
+        let state = [Self::Maps, Self::Type, Self::Kills];
+        usual.into_iter().chain(state).chain(flood).chain(churn).collect()
     }
 
     /// The name, in lower case.
@@ -63,6 +67,7 @@ impl Stage {
             Self::Spread => "spread",
             Self::Maps => "maps",
             Self::Type => "type",
+            Self::Kills => "kills",
             Self::Flood => "flood",
             Self::Churn => "churn",
         }
@@ -79,6 +84,7 @@ impl Stage {
             Self::Spread => spread::run(lab).await,
             Self::Maps => maps::run(lab).await,
             Self::Type => typing::run(lab).await,
+            Self::Kills => kills::run(lab).await,
             Self::Flood => flood::run(lab).await,
             Self::Churn => churn::run(lab).await,
         }
@@ -128,7 +134,8 @@ mod tests {
     fn large_labs_are_churned() {
         let small = [Stage::Form, Stage::Publish, Stage::Restart, Stage::Serve, Stage::Spread];
         assert!(Stage::tour(5).starts_with(&small) && !Stage::tour(5).contains(&Stage::Churn));
-        assert!(Stage::tour(5).contains(&Stage::Maps) && Stage::tour(5).contains(&Stage::Type));
+        let state = [Stage::Maps, Stage::Type, Stage::Kills];
+        assert!(state.iter().all(|stage| Stage::tour(5).contains(stage)));
         assert_eq!(Stage::tour(5).contains(&Stage::Flood), cfg!(target_os = "linux"));
         assert_eq!(Stage::tour(50).last(), Some(&Stage::Churn));
     }

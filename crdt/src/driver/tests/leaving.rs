@@ -32,8 +32,9 @@ impl Side {
 
     /// How many rows begin with a number.
     fn rows(&self, number: u32) -> usize {
-        let rows = self.driver.rows.range(number.to_be_bytes()..(number + 1).to_be_bytes());
-        rows.map(Result::unwrap).count()
+        let all = number.to_be_bytes()..(number + 1).to_be_bytes();
+        let rows = self.driver.racks.all().map(|rack| rack.range(all.clone()));
+        rows.into_iter().flatten().map(Result::unwrap).count()
     }
 
     fn number(&self) -> u32 {

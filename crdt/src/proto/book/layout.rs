@@ -32,7 +32,7 @@ use crate::proto::{
 };
 
 const HEADERS: u8 = 3;
-const PAYLOADS: u8 = 4;
+pub(super) const PAYLOADS: u8 = 4;
 const ORDER: u8 = 5;
 const FEEDS: u8 = 6;
 const WITNESSES: u8 = 7;

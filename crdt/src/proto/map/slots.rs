@@ -35,6 +35,9 @@ pub(super) enum Source {
     Far(Range<usize>),
 }
 
+/// Local feed, position, index.
+type Name = (u32, Position, u32);
+
 /// An alive dot, as it is kept: its entry by where that stands in the order of intake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
@@ -66,43 +69,58 @@ impl Slot {
         Some(Self { local, position, index, source })
     }
 
-    const fn name(&self) -> (u32, Position, u32) {
+    const fn name(&self) -> Name {
         (self.local, self.position, self.index)
     }
 
+    /// Its name, in the key of a row of its own.
     fn write_name(&self, writer: &mut Writer) {
         let index = u16::try_from(self.index).expect("an entry has at most 65,536 operations");
         writer.u32(self.local).u64(self.position.as_number()).u16(index);
     }
 
-    fn read_name(reader: &mut Reader<'_>) -> Result<(u32, Position, u32), WireError> {
+    fn read_name(reader: &mut Reader<'_>) -> Result<Name, WireError> {
         Ok((reader.u32()?, Position::from_number(reader.u64()?), reader.u16()?.into()))
     }
 
-    const fn new((local, position, index): (u32, Position, u32), source: Source) -> Self {
+    /// All of it, in its key's row.
+    fn write(&self, writer: &mut Writer) {
+        writer.varint(self.local.into());
+        writer.varint(self.position.as_number()).varint(self.index.into());
+        self.source.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+        let small = |number: u64| u32::try_from(number).map_err(|_| WireError::Varint);
+        let (local, position) = (small(reader.varint()?)?, reader.varint()?);
+        let (position, index) = (Position::from_number(position), small(reader.varint()?)?);
+        Ok(Self::new((local, position, index), Source::read(reader)?))
+    }
+
+    const fn new((local, position, index): Name, source: Source) -> Self {
         Self { local, position, index, source }
     }
 }
 
 impl Source {
     fn write(&self, writer: &mut Writer) {
-        let number = |number: usize| u32::try_from(number).expect("a payload has at most 1 MiB");
+        let number = |number: usize| u64::try_from(number).expect("a payload has at most 1 MiB");
         match self {
             Self::Near(value) => {
                 writer.u8(u8::try_from(value.len()).expect("it is short")).slice(value);
             }
             Self::Far(part) => {
-                writer.u8(FAR).u32(number(part.start)).u32(number(part.len()));
+                writer.u8(FAR).varint(number(part.start)).varint(number(part.len()));
             }
         }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let number = |number: u64| usize::try_from(number).map_err(|_| WireError::Varint);
         Ok(match reader.u8()? {
             FAR => {
-                let start = number(reader.u32()?);
-                Self::Far(start..start.saturating_add(number(reader.u32()?)))
+                let start = number(reader.varint()?)?;
+                Self::Far(start..start.saturating_add(number(reader.varint()?)?))
             }
             len => Self::Near(reader.slice(len.into())?.to_vec()),
         })
@@ -152,11 +170,12 @@ fn read_rows<R: Base>(rows: &R, from: &[u8], prefix: usize) -> Result<Vec<Slot>,
 ///
 /// | byte | rest |
 /// |---|---|
-/// | 0 | up to 8 slots, ascending: local feed (4), position (8), index (2), source |
+/// | 0 | up to 8 slots, ascending: local feed, position, index, source |
 /// | 1 | how many slots there are (4), each in a row of its own |
 ///
-/// A source is a length of at most 16 (1) and so many bytes of the value; or 255 (1), and where the
-/// value lies in the entry's stored payload: from (4), length (4).
+/// A source is a length of at most 16 (1) and so many bytes of the value; or 255 (1), and from
+/// where the value lies in the entry's stored payload, and its length. Numbers without a size here
+/// are [varints](Reader::varint).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     /// All of it, ascending by name; in the key's row.
@@ -179,7 +198,7 @@ impl Held {
         let (mut rest, mut few) = (reader.rest(), Vec::new());
         while !rest.is_empty() {
             let mut reader = Reader::new(rest);
-            few.push(Slot::new(Slot::read_name(&mut reader)?, Source::read(&mut reader)?));
+            few.push(Slot::read(&mut reader)?);
             rest = reader.rest();
         }
         Ok(Self::Few(few))
@@ -190,10 +209,7 @@ impl Held {
         match self {
             Self::Few(few) => {
                 writer.u8(0);
-                for slot in few {
-                    slot.write_name(&mut writer);
-                    slot.source.write(&mut writer);
-                }
+                few.iter().for_each(|slot| slot.write(&mut writer));
             }
             Self::Many(count) => drop(writer.u8(MANY).u32(*count)),
         }
