@@ -24,8 +24,8 @@ pub struct Options {
     /// Short runs, for trying; the rows say so
     #[arg(long)]
     quick: bool,
-    /// The history that `documents` applies, types and opens: a sequential trace, as it is or packed
-    /// by gzip
+    /// The history that `documents` applies, types and opens: a sequential trace, as it is or
+    /// packed by gzip
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Makes one run in this process and prints what it measured: what the program tells itself

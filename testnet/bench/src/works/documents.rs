@@ -5,8 +5,8 @@
 //!   Counted is the processor time from the messages of its peer to the text, signatures, rules of
 //!   entries and of changes included; its disk is memory. *Automerge* decodes and applies the same
 //!   changes, 64 at a time, and keeps no rule.
-//! - **Typed**: memory of a process after the same edits were typed into a document, which makes few
-//!   changes of them, as they come fast. *Automerge* makes one change of each.
+//! - **Typed**: memory of a process after the same edits were typed into a document, which makes
+//!   few changes of them, as they come fast. *Automerge* makes one change of each.
 //! - **Open**: the time, and the most memory, from a file on disk to the text. Both open the same
 //!   file, which holds the history of *apply*. Aether makes besides what it takes to judge the
 //!   changes of others.
