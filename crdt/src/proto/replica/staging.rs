@@ -104,7 +104,8 @@ impl<B: Base> Replica<B> {
         document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
         self.book.stage(&entry).map_err(Broken::Rows)?;
         self.staging.remove(&id);
-        match self.book.staged_to(pin).map_err(Broken::Rows)? {
+        // All above it is staged.
+        match self.book.staged_to(id).map_err(Broken::Rows)? {
             Staged::Awaits { next, above } => drop(self.staging.insert(next, Stage { pin, above })),
             Staged::Whole => self.adopt(pin).map_err(Broken::Rows)?,
         }

@@ -3,6 +3,7 @@
 
 mod forks;
 mod intake;
+mod members;
 mod offering;
 mod pace;
 mod saying;

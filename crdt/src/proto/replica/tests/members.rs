@@ -1,0 +1,176 @@
+//! Rules 10, 11 and 14: replicas of spaces with roles, which talk to each other.
+
+use super::*;
+use crate::proto::{replica::Change as Access, space::Role};
+
+/// The key of the owner, which signs changes of access and nothing else.
+const OWNER: u8 = 200;
+
+fn space(mode: Mode) -> Genesis {
+    Genesis::new(mode, [7; 16], "members", [peer(OWNER)]).unwrap()
+}
+
+/// A replica of the key `seed`, which has the owner's key too if it is the founder's.
+fn member(mode: Mode, seed: u8, is_founder: bool) -> Node {
+    let keys = Keys { own: key(seed), owner: is_founder.then(|| key(OWNER)) };
+    let config = Config::default();
+    let opened = Replica::open(config, space(mode), keys, [seed; 32], Memory::new(), None);
+    let mut node = Node { replica: opened.unwrap(), unsynced: VecDeque::new(), own: None };
+    assert_eq!(node.handle(NOW, Input::Wall(WALL)), []);
+    node
+}
+
+/// Lets two replicas talk until both are quiet. Gives the entries that were sent, by the first and
+/// by the second.
+fn talk(nodes: [(u8, &mut Node); 2]) -> [usize; 2] {
+    let [(one, first), (other, second)] = nodes;
+    let mut sent_by = [0, 0];
+    let mut to_second =
+        said(first, &mut sent_by[0], Input::Connected { peer: peer(other), opens: true });
+    let mut to_first =
+        said(second, &mut sent_by[1], Input::Connected { peer: peer(one), opens: false });
+    while !to_first.is_empty() || !to_second.is_empty() {
+        for bytes in mem::take(&mut to_first) {
+            to_second.extend(said(first, &mut sent_by[0], heard(other, bytes)));
+        }
+        for bytes in mem::take(&mut to_second) {
+            to_first.extend(said(second, &mut sent_by[1], heard(one, bytes)));
+        }
+    }
+    first.handle(NOW, Input::Disconnected { peer: peer(other) });
+    second.handle(NOW, Input::Disconnected { peer: peer(one) });
+    sent_by
+}
+
+fn heard(from: u8, bytes: Vec<u8>) -> Input {
+    Input::Message { from: peer(from), bytes }
+}
+
+/// What a replica says to an input, its disk being synced at once.
+fn said(node: &mut Node, entries_sent: &mut usize, input: Input) -> Vec<Vec<u8>> {
+    let mut outputs = node.handle(NOW, input);
+    outputs.extend(node.sync(NOW));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Close { fault: Some(_), .. })));
+    *entries_sent += entries(&outputs).len();
+    sent(&outputs).iter().map(Message::encode).collect()
+}
+
+fn change(node: &mut Node, member: u8, change: Access) {
+    let outputs = node.handle(NOW, Input::Change { token: 1, member: peer(member), change });
+    assert_eq!(refusal(&outputs), None);
+    node.sync(NOW);
+}
+
+/// Writes, and gives the entry; or why it wasn't written.
+fn write(node: &mut Node) -> Result<EntryId, WriteError> {
+    let mut outputs = node.write(NOW, 2);
+    outputs.extend(node.sync(NOW));
+    if let Some(why) = refusal(&outputs) {
+        return Err(why);
+    }
+    let written = outputs.iter().find_map(|output| match output {
+        Output::Written { id, .. } => *id,
+        _ => None,
+    });
+    Ok(written.expect("it is written or refused"))
+}
+
+fn refusal(outputs: &[Output]) -> Option<WriteError> {
+    outputs.iter().find_map(|output| match output {
+        Output::Refused { why, .. } => Some(*why),
+        _ => None,
+    })
+}
+
+fn has(node: &Node, id: &EntryId) -> bool {
+    let Ok(position) = node.replica.book().position(id);
+    position.is_some()
+}
+
+#[test]
+fn who_is_granted_writes_and_who_was_removed_begins_another_feed_when_granted_anew() {
+    let (mut founder, mut writer) =
+        (member(Mode::Readable, 1, true), member(Mode::Readable, 2, false));
+    assert_eq!(write(&mut writer), Err(WriteError::NotGranted));
+    change(&mut founder, 2, Access::Grant(Role::Writer));
+    assert_eq!(write(&mut writer), Err(WriteError::NotGranted), "it hasn't heard of it");
+    talk([(1, &mut founder), (2, &mut writer)]);
+    let first = write(&mut writer).unwrap();
+    talk([(1, &mut founder), (2, &mut writer)]);
+    assert!(has(&founder, &first));
+
+    change(&mut founder, 2, Access::Remove);
+    let late = write(&mut writer).unwrap();
+    talk([(1, &mut founder), (2, &mut writer)]);
+    assert!(has(&writer, &first) && !has(&writer, &late), "what the removal pins stays");
+    assert!(!has(&founder, &late));
+    assert_eq!(write(&mut writer), Err(WriteError::NotGranted));
+
+    change(&mut founder, 2, Access::Grant(Role::Writer));
+    talk([(1, &mut founder), (2, &mut writer)]);
+    let again = write(&mut writer).unwrap();
+    assert_ne!(again.feed, first.feed);
+    talk([(1, &mut founder), (2, &mut writer)]);
+    assert!(has(&founder, &again) && has(&founder, &first) && !has(&founder, &late));
+    assert_eq!(founder.replica.digest(), writer.replica.digest());
+}
+
+#[test]
+fn an_owners_key_signs_changes_of_access_and_nothing_else() {
+    let mut founder = member(Mode::Readable, 1, true);
+    assert_eq!(write(&mut founder), Err(WriteError::NotGranted));
+    change(&mut founder, 1, Access::Grant(Role::Admin));
+    assert_eq!(write(&mut founder).unwrap().feed.author, peer(1));
+    let removal = Input::Change { token: 1, member: peer(1), change: Access::Remove };
+    let refused = founder.handle(NOW, removal);
+    assert!(matches!(refusal(&refused), Some(WriteError::Access(_))), "it would lock itself out");
+}
+
+#[test]
+fn who_has_no_role_is_sent_no_entry_of_a_space_that_is_not_everyones_to_read() {
+    let (mut founder, mut stranger) =
+        (member(Mode::Granted, 1, true), member(Mode::Granted, 2, false));
+    change(&mut founder, 1, Access::Grant(Role::Admin));
+    let secret = write(&mut founder).unwrap();
+    assert_eq!(talk([(1, &mut founder), (2, &mut stranger)]), [0, 0]);
+    assert!(stranger.replica.rows().is_empty(), "it learns of no feed");
+
+    change(&mut founder, 2, Access::Grant(Role::Reader));
+    let [sent, _] = talk([(1, &mut founder), (2, &mut stranger)]);
+    assert_eq!(sent, 3, "two grants and an entry");
+    assert!(has(&stranger, &secret));
+    assert_eq!(write(&mut stranger), Err(WriteError::NotGranted), "a reader writes nothing");
+
+    change(&mut founder, 2, Access::Remove);
+    let more = write(&mut founder).unwrap();
+    assert_eq!(talk([(1, &mut founder), (2, &mut stranger)])[0], 0);
+    assert!(has(&stranger, &secret) && !has(&stranger, &more), "it keeps what it has");
+}
+
+#[test]
+fn own_entries_that_a_removal_drops_return_when_the_remover_is_removed() {
+    let mode = Mode::Readable;
+    let (mut founder, mut admin) = (member(mode, 1, true), member(mode, 2, false));
+    let mut writer = member(mode, 3, false);
+    change(&mut founder, 2, Access::Grant(Role::Admin));
+    talk([(1, &mut founder), (2, &mut admin)]);
+    change(&mut admin, 3, Access::Grant(Role::Writer));
+    talk([(2, &mut admin), (3, &mut writer)]);
+    talk([(1, &mut founder), (2, &mut admin)]);
+    let first = write(&mut writer).unwrap();
+    talk([(2, &mut admin), (3, &mut writer)]);
+    let second = write(&mut writer).unwrap();
+
+    // The admin hasn't the second, and nobody else has it either.
+    change(&mut admin, 3, Access::Remove);
+    talk([(2, &mut admin), (3, &mut writer)]);
+    assert!(has(&writer, &first) && !has(&writer, &second));
+
+    // The founder hasn't heard of that removal, which is void without its author.
+    change(&mut founder, 2, Access::Remove);
+    talk([(1, &mut founder), (3, &mut writer)]);
+    assert!(has(&writer, &first) && has(&writer, &second));
+    talk([(1, &mut founder), (3, &mut writer)]);
+    assert!(has(&founder, &second));
+    assert_eq!(founder.replica.digest(), writer.replica.digest());
+}
