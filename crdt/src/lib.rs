@@ -31,6 +31,8 @@
 //! - [`Map`], [`Set`], [`Counter`], [`Register`]: read and write. [`Watch`]: hear of changes.
 //! - [`Document`]: edit together. [`Edit`](proto::document::edit::Edit) and
 //!   [`View`](proto::document::view::View) write and read one; [`Patches`] say what changes.
+//! - [`PartitionedMap`], [`Partitioning`], [`Level`]: a map that is split among members, each of
+//!   which holds a part of it.
 //! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone
 //!   is the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3
 //!   and signed with Ed25519. State is a pure function of a set of feed entries.
@@ -52,6 +54,8 @@ mod collections;
 #[cfg(feature = "net")]
 mod driver;
 #[cfg(feature = "net")]
+mod partitions;
+#[cfg(feature = "net")]
 mod space;
 #[cfg(feature = "net")]
 mod spaces;
@@ -66,6 +70,11 @@ pub use self::{
         Missed, PatchEvent, Patches, Register, Revision, Set, Watch, WriteError,
     },
     driver::{StartError, WriteFailed},
+    partitions::{
+        ParseCursorError, PartitionError, PartitionMember, PartitionStatus, PartitionedMap,
+        ScanCursor, ScanPage,
+    },
+    proto::partitions::{Level, Partitioning, PartitioningError},
     proto::space::{Mode, Role},
     space::{ChangeAccessError, Space},
     spaces::{ClosedSpace, Member, OpenError, Spaces, Status},

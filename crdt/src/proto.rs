@@ -15,6 +15,7 @@
 //! - [`sync`]: how two replicas compare what they hold and send what is lacking.
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
 //! - [`archive`]: all of a space in one file.
+//! - [`partitions`]: maps that are split among members: who owns what, and how it is kept.
 //! - [`document`]: Automerge documents: which changes are taken, reading, writing, undo, and a
 //!   document's life.
 
@@ -27,6 +28,7 @@ pub mod feed;
 pub mod frontier;
 pub mod id;
 pub mod map;
+pub mod partitions;
 pub mod replica;
 pub mod rows;
 pub mod space;

@@ -1,16 +1,21 @@
 //! The spaces of a node.
 
-use std::{sync::Arc, thread};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    thread,
+};
 
 use aether_core::PublicKey;
 use aether_mesh::{Node, PeerId, identity};
 use aether_store::{CommitError, ReadError};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     Space, Ticket, TicketError,
     driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
+    partitions::Hub,
     proto::{
         id::SpaceId,
         replica::{self, Replica},
@@ -39,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::Sender<Request>,
     /// Where documents live that are in hand.
     pub(crate) runtime: tokio::runtime::Handle,
+    /// Partitioned maps that are open.
+    maps: Mutex<BTreeMap<SpaceId, Weak<Hub>>>,
 }
 
 impl Spaces {
@@ -79,7 +86,8 @@ impl Spaces {
         #[expect(clippy::disallowed_methods, reason = "it ends with the driver, and that with us")]
         tokio::spawn(links.run(incoming, blamed));
         let runtime = tokio::runtime::Handle::current();
-        Ok(Self { inner: Arc::new(Inner { node: node.clone(), requests, runtime }) })
+        let (node, maps) = (node.clone(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { node, requests, runtime, maps }) })
     }
 
     /// Founds a space of this name that everyone may read and write who has its
@@ -178,13 +186,25 @@ impl Spaces {
         }
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, OpenError> {
         let (reply, answer) = oneshot::channel();
         self.inner.requests.send(request(reply)).await.map_err(|_| OpenError::Closed)?;
         answer.await.map_err(|_| OpenError::Closed)
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.inner.node
+    }
+
+    pub(crate) fn inner(&self) -> Arc<Inner> {
+        Arc::clone(&self.inner)
+    }
+
+    pub(crate) fn maps(&self) -> &Mutex<BTreeMap<SpaceId, Weak<Hub>>> {
+        &self.inner.maps
     }
 
     pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {

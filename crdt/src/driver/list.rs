@@ -11,13 +11,15 @@ pub(super) enum Listing {
     Open,
     /// It doesn't, and keeps what it has.
     Closed,
+    /// It takes part in it as a partition of a map, of which users don't hear.
+    Part,
 }
 
 /// A space of the list.
 ///
 /// | bytes | field |
 /// |---|---|
-/// | 1 | 1 open, 2 closed |
+/// | 1 | 1 open, 2 closed, 3 a map's partition |
 /// | 4 | the number with which its rows begin, big endian |
 /// | n | genesis |
 ///
@@ -34,6 +36,7 @@ impl Listed {
         let listing = match self.listing {
             Listing::Open => 1,
             Listing::Closed => 2,
+            Listing::Part => 3,
         };
         let mut writer = Writer::default();
         writer.u8(listing).u32(self.number).slice(&self.genesis.encode());
@@ -46,6 +49,7 @@ impl Listed {
         let listing = match reader.u8().ok()? {
             1 => Listing::Open,
             2 => Listing::Closed,
+            3 => Listing::Part,
             _ => return None,
         };
         let number = reader.u32().ok()?;

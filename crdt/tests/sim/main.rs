@@ -4,3 +4,4 @@
 //! `AETHER_SEED` say for how long, or which run to replay.
 
 mod feeds;
+mod partitions;
