@@ -78,14 +78,14 @@ impl From<ReadError> for LookupError {
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WriteError> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, WriteError> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes)
         .map_err(|error| WriteError::Encode { reason: error.to_string() })?;
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LookupError> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LookupError> {
     // ciborium refuses nesting deeper than 256.
     ciborium::from_reader(bytes).map_err(|error| LookupError::Decode { reason: error.to_string() })
 }

@@ -12,6 +12,7 @@ mod links;
 mod list;
 mod mark;
 mod offering;
+mod parts;
 mod peers;
 mod shelf;
 
@@ -32,7 +33,9 @@ use self::{
 };
 pub(crate) use self::{
     link::Event,
+    link::tag,
     links::{Links, STREAM},
+    parts::Part,
     shelf::{Names, Racks, Shelf},
 };
 use crate::{
@@ -141,6 +144,8 @@ pub(crate) enum Request {
     ListClosed {
         reply: oneshot::Sender<Vec<Genesis>>,
     },
+    /// What partitioned maps ask for.
+    Part(Part),
 }
 
 /// Who writes changes of documents, and since when the same entries count.
@@ -214,6 +219,8 @@ struct Room {
     rebuilt: u64,
     /// Whether it is being closed or deleted, and takes nothing any more.
     is_leaving: bool,
+    /// What is kept of a map's partition beside.
+    part: Option<parts::Keeping>,
 }
 
 /// What is on its way to the disk, or gathered for the next commit.
@@ -335,7 +342,7 @@ impl Driver {
                 driver.leaves.close(listed);
                 continue;
             }
-            let opened = driver.enter(listed.number, listed.genesis);
+            let opened = driver.enter(listed.number, listed.genesis, listed.listing);
             opened.map_err(|source| StartError::Space { space, source })?;
         }
         Ok(driver)
@@ -414,9 +421,12 @@ impl Driver {
         match request {
             // Whoever asked and is gone needs no answer.
             request if self.is_put_off(&request) => self.leaves.put_off(request),
-            Request::Open { genesis, reply } => drop(reply.send(self.open_space(genesis))),
+            Request::Open { genesis, reply } => {
+                let _ = reply.send(self.open_space(genesis, Listing::Open));
+            }
             Request::List { reply } => {
-                let rooms = self.rooms.values().filter(|room| !room.is_leaving);
+                let is_users = |room: &&Room| !room.is_leaving && room.part.is_none();
+                let rooms = self.rooms.values().filter(is_users);
                 let _ = reply.send(rooms.map(|room| room.opened.clone()).collect());
             }
             Request::Edit { space, edits, reply } => match room(&mut self.rooms, &space) {
@@ -455,11 +465,12 @@ impl Driver {
             Request::Leave { space, deletes, reply } => self.leave(space, deletes, reply),
             Request::Again { space, reply } => drop(reply.send(self.open_again(&space))),
             Request::ListClosed { reply } => drop(reply.send(self.leaves.closed())),
+            Request::Part(part) => self.on_part(part),
         }
     }
 
     /// Opens a space that may be new here, and offers it to all peers.
-    fn open_space(&mut self, genesis: Genesis) -> Result<Opened, OpenError> {
+    fn open_space(&mut self, genesis: Genesis, listing: Listing) -> Result<Opened, OpenError> {
         let space = genesis.space_id();
         if let Some(room) = self.rooms.get(&space) {
             return Ok(room.opened.clone());
@@ -467,12 +478,12 @@ impl Driver {
         let number = self.leaves.number_of(&space);
         // What can't be opened is not to be listed: no driver would start with it.
         Access::new(genesis.clone()).map_err(|_| OpenError::Mode(genesis.mode()))?;
-        let listed = Listed { listing: Listing::Open, number, genesis: genesis.clone() };
+        let listed = Listed { listing, number, genesis: genesis.clone() };
         let mut batch = Batch::new();
         batch.put(&self.list, space.as_hash().as_bytes(), &listed.encode());
         self.store.commit(batch, Durability::Synced).wait()?;
         self.leaves.number(number);
-        let opened = self.enter(number, genesis)?;
+        let opened = self.enter(number, genesis, listing)?;
         self.leaves.open_again(&space);
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in peers {
@@ -482,7 +493,12 @@ impl Driver {
     }
 
     /// Makes a space's room, of what is stored of it.
-    fn enter(&mut self, number: u32, genesis: Genesis) -> Result<Opened, OpenError> {
+    fn enter(
+        &mut self,
+        number: u32,
+        genesis: Genesis,
+        listing: Listing,
+    ) -> Result<Opened, OpenError> {
         let space = genesis.space_id();
         let shelf = Shelf::new(self.racks.clone(), number);
         let first = (space, PublicKey::from_bytes([0; 32]));
@@ -495,7 +511,9 @@ impl Driver {
         replica.handle(self.now(), Input::Wall(wall()));
         let names = Names::default();
         names.extend(replica.book().catalog().feeds().iter().map(|known| known.id()));
-        let (told, _) = broadcast::channel(MAX_TOLD);
+        let part = (listing == Listing::Part).then(parts::Keeping::default);
+        // Nobody watches a partition.
+        let (told, _) = broadcast::channel(if part.is_some() { 1 } else { MAX_TOLD });
         let opened = Opened { genesis, shelf, names, told, desks: Desks::default() };
         let room = Room {
             replica,
@@ -507,6 +525,7 @@ impl Driver {
             wake: None,
             rebuilt: 0,
             is_leaving: false,
+            part,
         };
         self.rooms.insert(space, room);
         self.drain(space);
@@ -602,6 +621,7 @@ impl Driver {
         if let Some(room) = self.rooms.get_mut(&space) {
             // Who leaves is woken by the disk alone.
             room.wake = room.replica.poll_timeout().filter(|_| !room.is_leaving);
+            room.keep();
         }
     }
 
@@ -760,9 +780,9 @@ pub(crate) fn owner_key(node: &SecretKey, salt: &[u8; 16]) -> SecretKey {
     SecretKey::from_bytes(*hash.as_bytes())
 }
 
-/// The room of a space that isn't being left.
+/// The room of a space that isn't being left, nor frozen.
 fn room<'a>(rooms: &'a mut BTreeMap<SpaceId, Room>, space: &SpaceId) -> Option<&'a mut Room> {
-    rooms.get_mut(space).filter(|room| !room.is_leaving)
+    rooms.get_mut(space).filter(|room| room.is_open())
 }
 
 #[cfg(test)]

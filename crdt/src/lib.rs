@@ -34,6 +34,8 @@
 //!   [`Document::update`] is for types of your own. A [`Draft`] is a branch that nobody else sees
 //!   until it is merged, [`Document::copy_to`] what it shows without its history.
 //! - [`Presence`]: who is there now, and where their [cursors](Cursor) are.
+//! - [`PartitionedMap`], [`Partitioning`], [`Level`]: a map that is split among members, each of
+//!   which holds a part of it.
 //! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone
 //!   is the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3
 //!   and signed with Ed25519. State is a pure function of a set of feed entries.
@@ -55,6 +57,8 @@ mod collections;
 #[cfg(feature = "net")]
 mod driver;
 #[cfg(feature = "net")]
+mod partitions;
+#[cfg(feature = "net")]
 mod space;
 #[cfg(feature = "net")]
 mod spaces;
@@ -71,6 +75,11 @@ pub use self::{
         WriteError,
     },
     driver::{StartError, WriteFailed},
+    partitions::{
+        ParseCursorError, PartitionError, PartitionMember, PartitionStatus, PartitionedMap,
+        ScanCursor, ScanPage,
+    },
+    proto::partitions::{Level, Partitioning, PartitioningError},
     proto::space::{Mode, Role},
     space::{ChangeAccessError, Space},
     spaces::{ClosedSpace, Member, OpenError, Spaces, Status},

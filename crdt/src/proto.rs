@@ -16,6 +16,7 @@
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
 //! - [`presence`]: what those who are here now say of themselves.
 //! - [`archive`]: all of a space in one file.
+//! - [`partitions`]: maps that are split among members: who owns what, and how it is kept.
 //! - [`document`]: Automerge documents: which changes are taken, reading, writing, undo, and a
 //!   document's life.
 
@@ -28,6 +29,7 @@ pub mod feed;
 pub mod frontier;
 pub mod id;
 pub mod map;
+pub mod partitions;
 pub mod presence;
 pub mod replica;
 pub mod rows;

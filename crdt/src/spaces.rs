@@ -1,17 +1,22 @@
 //! The spaces of a node.
 
-use std::{sync::Arc, thread};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    thread,
+};
 
 use aether_core::PublicKey;
 use aether_mesh::{Node, PeerId, identity};
 use aether_store::{CommitError, ReadError};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     Space, Ticket, TicketError,
     collections::Gatherings,
     driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
+    partitions::Hub,
     proto::{
         id::SpaceId,
         replica::{self, Replica},
@@ -41,6 +46,8 @@ pub(crate) struct Inner {
     /// Where documents live that are in hand.
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) gatherings: Gatherings,
+    /// Partitioned maps that are open.
+    maps: Mutex<BTreeMap<SpaceId, Weak<Hub>>>,
 }
 
 impl Spaces {
@@ -81,8 +88,8 @@ impl Spaces {
         #[expect(clippy::disallowed_methods, reason = "it ends with the driver, and that with us")]
         tokio::spawn(links.run(incoming, blamed));
         let runtime = tokio::runtime::Handle::current();
-        let (node, gatherings) = (node.clone(), Gatherings::default());
-        Ok(Self { inner: Arc::new(Inner { node, requests, runtime, gatherings }) })
+        let (node, gatherings, maps) = (node.clone(), Gatherings::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { node, requests, runtime, gatherings, maps }) })
     }
 
     /// Founds a space of this name that everyone may read and write who has its
@@ -181,13 +188,25 @@ impl Spaces {
         }
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, OpenError> {
         let (reply, answer) = oneshot::channel();
         self.inner.requests.send(request(reply)).await.map_err(|_| OpenError::Closed)?;
         answer.await.map_err(|_| OpenError::Closed)
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.inner.node
+    }
+
+    pub(crate) fn inner(&self) -> Arc<Inner> {
+        Arc::clone(&self.inner)
+    }
+
+    pub(crate) fn maps(&self) -> &Mutex<BTreeMap<SpaceId, Weak<Hub>>> {
+        &self.inner.maps
     }
 
     pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {

@@ -220,7 +220,7 @@ impl Driver {
         let Some(genesis) = closed.or_else(open) else {
             return Err(OpenError::NotFound { name: space.to_string() });
         };
-        self.open_space(genesis)
+        self.open_space(genesis, Listing::Open)
     }
 
     /// Removes some rows of a space that was deleted. No commit is under way, so what isn't found

@@ -38,7 +38,7 @@ pub(crate) type Tag = [u8; 32];
 /// The front of a tag: what later frames name a session by.
 pub(crate) type Front = [u8; 8];
 
-pub(super) fn tag(space: &SpaceId, from: &PublicKey, to: &PublicKey) -> Tag {
+pub(crate) fn tag(space: &SpaceId, from: &PublicKey, to: &PublicKey) -> Tag {
     let mut hasher = TAG.hasher();
     hasher.update(space.as_hash().as_bytes()).update(from.as_bytes()).update(to.as_bytes());
     *hasher.finish().as_bytes()

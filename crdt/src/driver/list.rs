@@ -11,13 +11,15 @@ pub(super) enum Listing {
     Open,
     /// It doesn't, and keeps what it has.
     Closed,
+    /// It takes part in it as a partition of a map, of which users don't hear.
+    Part,
 }
 
 /// A space of the list.
 ///
 /// | bytes | field |
 /// |---|---|
-/// | 1 | 3 open, 4 closed; 1 and 2 were of rows that are no longer read |
+/// | 1 | 3 open, 4 closed, 5 a map's partition; 1 and 2 were of rows that are no longer read |
 /// | 4 | the number with which its rows begin, big endian |
 /// | n | genesis |
 ///
@@ -34,6 +36,7 @@ impl Listed {
         let listing = match self.listing {
             Listing::Open => 3,
             Listing::Closed => 4,
+            Listing::Part => 5,
         };
         let mut writer = Writer::default();
         writer.u8(listing).u32(self.number).slice(&self.genesis.encode());
@@ -46,6 +49,7 @@ impl Listed {
         let listing = match reader.u8().ok()? {
             3 => Listing::Open,
             4 => Listing::Closed,
+            5 => Listing::Part,
             _ => return None,
         };
         let number = reader.u32().ok()?;

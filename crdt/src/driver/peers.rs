@@ -7,7 +7,7 @@ use aether_mesh::PeerId;
 use tokio::sync::mpsc;
 
 use super::{
-    Driver,
+    Driver, Room,
     link::{Event, Frame, Front, Tag, front, tag},
 };
 use crate::proto::{
@@ -68,7 +68,7 @@ impl Driver {
     /// Tells a peer of a space, without which it doesn't understand what is told.
     pub(super) fn offer(&mut self, peer: &PeerId, space: SpaceId) {
         let me = self.key.public();
-        let is_staying = self.rooms.get(&space).is_some_and(|room| !room.is_leaving);
+        let is_staying = self.rooms.get(&space).is_some_and(Room::is_open);
         let Some(link) = self.links.get_mut(peer).filter(|_| is_staying) else { return };
         let theirs = tag(&space, &link.key, &me);
         link.expected.insert(theirs, space);

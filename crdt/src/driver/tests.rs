@@ -1,6 +1,7 @@
 //! Two drivers in one process, whose links are carried by hand.
 
 mod leaving;
+mod parts;
 
 use std::path::Path;
 
@@ -30,7 +31,7 @@ fn open(folder: &Path, key: u8, faults: Option<Faults>) -> Side {
     let store = Store::open(folder, Options { faults, ..Options::default() }).unwrap();
     let (blamed, _) = mpsc::channel(16);
     let mut driver = Driver::open(store, key.clone(), blamed).unwrap();
-    driver.open_space(genesis()).unwrap();
+    driver.open_space(genesis(), Listing::Open).unwrap();
     Side { driver, key, said: mpsc::channel(1).1 }
 }
 

@@ -62,6 +62,7 @@
 //! The runner writes those, in order, and says when they are synced. A read error of the base is
 //! taken like a failed write. One stream a peer carries messages in order.
 
+mod holding;
 mod intake;
 mod members;
 mod offering;
@@ -487,6 +488,7 @@ impl<B: Base> Replica<B> {
             Input::Edit { token, edits } => self.edit(now, token, &edits)?,
             Input::Change { token, member, change } => self.change(now, token, member, change)?,
             Input::Offer { token, records } => self.offer_all(now, token, records)?,
+            Input::Compare { peer } => self.compare_soon(now, peer),
             Input::Persisted { generation } => self.persisted(now, generation)?,
             Input::Failed => self.fail(),
             Input::Timeout => {

@@ -13,6 +13,8 @@ mod hostile;
 mod leaving;
 mod mutants;
 mod oracle;
+#[cfg(feature = "net")]
+mod partitions;
 mod past;
 #[cfg(feature = "net")]
 mod presence;

@@ -2,7 +2,7 @@
 
 mod checks;
 mod flood;
-mod host;
+pub(crate) mod host;
 mod liar;
 mod members;
 mod restored;

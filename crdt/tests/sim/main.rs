@@ -5,4 +5,5 @@
 //! `AETHER_SEED` say for how long, or which run to replay.
 
 mod feeds;
+mod partitions;
 mod presence;

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    identity::peer_id,
+    identity::{peer_id, public_key},
     node::{Closed, Node},
     proto::service::{
         balancer::{AttemptId, BreakerState, Hedge, OwnerKey, Target, View},
@@ -179,6 +179,19 @@ impl<R> Calling<R> {
     /// in rank if that one can't be asked. All clients that know the same instances agree.
     pub fn owner(mut self, key: impl AsRef<[u8]>) -> Self {
         self.target = Target::Owner(OwnerKey::new(key.as_ref()));
+        self
+    }
+
+    /// Asks the instance of this node and no other, once: what comes of it is the caller's to judge.
+    /// Fails at once if others are known to serve and this node isn't.
+    pub fn peer(mut self, peer: &PeerId) -> Self {
+        match public_key(peer) {
+            Some(peer) => self.target = Target::Peer(peer),
+            None => {
+                let reason = format!("{peer} holds no Ed25519 key");
+                self.body = Err(CallFailed::Unreachable { reason });
+            }
+        }
         self
     }
 

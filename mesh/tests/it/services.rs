@@ -297,6 +297,13 @@ async fn every_instance_answers_and_an_owner_is_the_same_for_all() {
     let answers = nodes[3].client("adder").call::<Sum>("add", &vec![1]).every().await.unwrap();
     let by: BTreeSet<String> = answers.into_iter().map(|each| each.result.unwrap().by).collect();
     assert_eq!(by, nodes[..3].iter().map(|node| node.id().to_string()).collect());
+    for node in &nodes[..3] {
+        let call = nodes[3].client("adder").call::<Sum>("add", &vec![1]);
+        assert_eq!(call.peer(&node.id()).await.unwrap().by, node.id().to_string());
+    }
+    let call = nodes[0].client("adder").call::<Sum>("add", &vec![1]);
+    let why = call.peer(&nodes[3].id()).await.unwrap_err();
+    assert!(matches!(why, CallFailed::NoInstance { .. }), "{why:?}");
     let mut owners = BTreeSet::new();
     for n in 0..20u32 {
         let mut by = BTreeSet::new();

@@ -150,7 +150,8 @@ fn each_call_ends_once_and_in_time() {
             let servers =
                 (0..count).map(|_| Server::new(run.draw.duration(ms(1)..=ms(100)))).collect();
             let keys = (0..4u8).map(|key| Target::Owner(OwnerKey::new(&[key])));
-            let others = [Target::Any, Target::Any, Target::Any, Target::Every];
+            let named = Target::Peer(id(0).peer);
+            let others = [Target::Any, Target::Any, Target::Any, Target::Every, named];
             let load = Load {
                 time: run.draw.duration(ms(10)..=ms(2000)),
                 idempotent: 0.5,

@@ -87,7 +87,7 @@ async fn a_deletion_that_is_interrupted_goes_on_and_touches_nothing_else() {
     // The number isn't free before the list says that nothing is left.
     drop(side);
     side = start(home.path());
-    side.driver.open_space(genesis()).unwrap();
+    side.driver.open_space(genesis(), Listing::Open).unwrap();
     assert_eq!((side.number(), side.status().entries, side.rest()), (1, 0, 1));
     drop(side.put(b"new", 10));
     side.settle().await;
@@ -195,7 +195,7 @@ async fn an_offer_that_is_taken_back_begins_no_session() {
     talk(&mut side, &mut peer).await;
     drop(side.leave(false));
     talk(&mut side, &mut peer).await;
-    peer.driver.open_space(genesis()).unwrap();
+    peer.driver.open_space(genesis(), Listing::Open).unwrap();
     talk(&mut side, &mut peer).await;
     assert_eq!(peer.status().peers, 0, "nobody is there");
     drop(side.again());

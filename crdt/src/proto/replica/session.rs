@@ -61,6 +61,8 @@ pub(super) struct Session {
     all: Gathered,
     /// Whether it was told all rows, and answers with those that differ.
     told: bool,
+    /// Up to where the own feed went when it was told that.
+    said: Option<Own>,
     differing: Gathered,
     /// When the session ends, if the peer hasn't answered by then.
     patience: Time,
@@ -82,6 +84,7 @@ impl Session {
             asked: Asked::Nothing,
             all: Gathered::default(),
             told: false,
+            said: None,
             differing: Gathered::default(),
             patience: Time::MAX,
             due: now + QUIET,
@@ -107,6 +110,11 @@ impl Session {
         if self.may_read {
             self.sending.own = Some(own);
         }
+    }
+
+    /// Whether the peer said that it holds the own feed up to this number.
+    pub(super) const fn has(&self, number: u64) -> bool {
+        number <= self.sending.has
     }
 
     /// When something is to be done.
@@ -233,6 +241,7 @@ impl<B: Base> Replica<B> {
         let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
         if is_equal {
             session.due = due;
+            session.sending.has = session.sending.has.max(own.behind.number);
             if session.sending.ways.is_empty() {
                 session.goes_on(own);
             }
@@ -243,6 +252,7 @@ impl<B: Base> Replica<B> {
                 return Err(Fault::Unasked.into());
             }
             session.told = !is_equal;
+            session.said = Some(own);
             session.patience = now + PATIENCE;
             self.outputs.push_back(Output::Send { to: from, message });
             if !is_equal {
@@ -330,8 +340,13 @@ impl<B: Base> Replica<B> {
         let may_read = self.may_read(&peer);
         let mut sending = Sending::default();
         let mut evidence = Vec::new();
-        // If it differs, what follows says so.
-        sending.own = Some(self.own_tip());
+        // What the peer compared is what it was told, and more may have been written since. If it
+        // differs, what follows says so.
+        let said = self.sessions.get(&peer).and_then(|session| session.said);
+        let said = said.filter(|_| differing).unwrap_or(self.own_tip());
+        sending.own = Some(said);
+        let named = self.own.feed.and_then(|own| theirs.get(&own));
+        let has = named.map_or(if differing { said.behind.number } else { 0 }, Row::top);
         for (feed, row) in self.rows.iter().filter(|_| may_read) {
             let (theirs, empty) = (theirs.get(feed), Row::empty(*feed));
             if (differing && theirs.is_none()) || theirs == Some(row) {
@@ -360,6 +375,7 @@ impl<B: Base> Replica<B> {
         let Some(session) = self.sessions.get_mut(&peer) else { return Ok(()) };
         let Sending { ways, own, .. } = sending;
         (session.sending.ways, session.sending.own) = (ways, own.filter(|_| may_read));
+        session.sending.has = session.sending.has.max(has);
         session.due = due;
         self.pump(peer)
     }

@@ -2,6 +2,7 @@
 //! peers who say what the script says.
 
 mod forks;
+mod holding;
 mod intake;
 mod members;
 mod offering;

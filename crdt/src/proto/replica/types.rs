@@ -92,6 +92,12 @@ pub enum Input {
         /// What is offered.
         records: Vec<Record>,
     },
+    /// A peer is known to lack something, or to have more: if nothing is being compared with it
+    /// already, that begins now and not when the time for it has come.
+    Compare {
+        /// Who.
+        peer: PublicKey,
+    },
     /// All changes up to this generation are synced to disk, and are what the base holds.
     Persisted {
         /// That of [`Output::Persist`].

@@ -33,6 +33,7 @@ pub(crate) enum Input {
     Write { draft: Draft, cites: Vec<FeedId> },
     Edit(Vec<Edit>),
     Change(PublicKey, Change),
+    Compare(PublicKey),
     Persisted(u64),
     Timeout,
 }
@@ -348,6 +349,7 @@ impl Protocol for Host {
                 }
                 self.feed(now, replica::Input::Persisted { generation });
             }
+            Input::Compare(peer) => self.feed(now, replica::Input::Compare { peer }),
             Input::Timeout => self.feed(now, replica::Input::Timeout),
         }
     }

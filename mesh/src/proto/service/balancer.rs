@@ -36,9 +36,11 @@
 //!    (Thaler and Ravishankar 1998) of those that can be asked now.
 //! 10. **Every.** A call to every instance makes one attempt on each that isn't draining, whatever
 //!     its breaker says, and retries none.
-//! 11. **Ends.** Each call ends exactly once, at its deadline at the latest; then no attempt of it
+//! 11. **Peer.** A call to one node's instance makes one attempt on it, unless it is draining,
+//!     whatever its breaker says, and isn't retried: its caller knows where else to go.
+//! 12. **Ends.** Each call ends exactly once, at its deadline at the latest; then no attempt of it
 //!     is under way.
-//! 12. **Bounds.** Calls under way, instances and samples are bounded.
+//! 13. **Bounds.** Calls under way, instances and samples are bounded.
 //!
 //! An instance that is slower by ten gets less than a tenth of the calls: it wins a choice only
 //! while the other has ten times as much in flight, or once it has lost `ln 10 / forgiveness`
@@ -141,14 +143,21 @@ impl Balancer {
 
     fn on_call(&mut self, call: Call) {
         assert!(!self.calls.contains_key(&call.id), "a call's number is never used twice");
-        let everyone = match call.target {
-            Target::Every => self.instances.all(),
+        let mut named = match call.target {
+            Target::Every | Target::Peer(_) => self.instances.all(),
             Target::Any | Target::Owner(_) => Vec::new(),
         };
-        let weight = everyone.len().max(1);
+        let why = if let Target::Peer(peer) = call.target {
+            named.retain(|instance| instance.peer == peer);
+            named.truncate(1);
+            Why::Named
+        } else {
+            Why::Every
+        };
+        let weight = named.len().max(1);
         let refused = if call.deadline <= self.now {
             Some(Outcome::DeadlineExceeded)
-        } else if call.target == Target::Every && everyone.is_empty() {
+        } else if call.target.is_named() && named.is_empty() {
             Some(Outcome::NoInstance)
         } else if self.weight + weight > self.config.max_calls {
             Some(Outcome::Busy)
@@ -163,9 +172,9 @@ impl Balancer {
         self.weight += weight;
         self.timers.insert((call.deadline, call.id));
         self.calls.insert(call.id, Open::new(call, weight));
-        if call.target == Target::Every {
-            for instance in everyone {
-                self.send(call.id, instance, Why::Every);
+        if call.target.is_named() {
+            for instance in named {
+                self.send(call.id, instance, why);
             }
         } else {
             self.first(call.id);
@@ -262,7 +271,8 @@ impl Balancer {
         // The retry takes the hedge's place.
         open.hedge_at = None;
         let (retries, deadline) = (open.retries, open.call.deadline);
-        let may = open.call.idempotent || !ended.is_maybe_started();
+        let is_named = open.call.target.is_named();
+        let may = !is_named && (open.call.idempotent || !ended.is_maybe_started());
         let most = doubled(self.config.backoff, retries).min(self.config.max_backoff);
         let wait = most.mul_f64(fraction(&mut self.rng));
         let mut go = may && retries < self.config.max_retries && self.now + wait < deadline;

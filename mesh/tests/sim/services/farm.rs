@@ -261,6 +261,8 @@ impl Farm {
         let open = self.open.get_mut(&call).expect("an attempt of an open call");
         let again = open.running > 0 || open.maybe_started;
         let every = open.call.target == Target::Every;
+        let is_other = matches!(open.call.target, Target::Peer(peer) if peer != to.peer);
+        assert!(!is_other, "{:?} is asked of {to:?}", open.call);
         assert!(open.call.idempotent || every || !again, "{:?} is repeated", open.call);
         assert!(!every || !open.asked.contains(&to), "{to:?} is asked twice");
         assert_eq!(left, open.call.deadline.since(self.now));

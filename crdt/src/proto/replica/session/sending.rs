@@ -28,7 +28,7 @@ const MAX_CHAINS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own {
     local: Option<u32>,
-    behind: Tip,
+    pub(super) behind: Tip,
 }
 
 /// What a peer is sent.
@@ -43,6 +43,8 @@ pub(super) struct Sending {
     /// The peer has the own feed up to here, so what is written is sent at once: which feed, if it
     /// has begun, and behind which entry.
     pub(super) own: Option<Own>,
+    /// Up to which number the peer said that it holds the own feed, synced.
+    pub(super) has: u64,
     /// Chains that the peer asked for: the entry that comes next, and what isn't wanted any more.
     pub(super) chains: VecDeque<(Walker, u64)>,
 }
@@ -53,6 +55,7 @@ pub(super) struct Sent {
     n: u64,
     bytes: usize,
     local: u32,
+    number: u64,
     /// Whether the peer asked for it.
     is_asked: bool,
 }
@@ -97,16 +100,17 @@ impl Sending {
 
     /// The message that carries an entry.
     fn entry(&mut self, stored: Stored, local: u32, is_asked: bool) -> Message {
-        let bytes = stored.header.len() + stored.payload.len();
+        let (bytes, number) = (stored.header.len() + stored.payload.len(), stored.id.number);
         self.last += 1;
-        self.unacked.push_back(Sent { n: self.last, bytes, local, is_asked });
+        self.unacked.push_back(Sent { n: self.last, bytes, local, number, is_asked });
         self.bytes += bytes;
         let (header, payload) = (stored.header.into(), stored.payload.into());
         Message::Entry { n: self.last, header, payload }
     }
 
-    /// Takes an acknowledgement. `false` if it is of what wasn't sent.
-    pub(super) fn acked(&mut self, upto: u64, not: &[u64]) -> bool {
+    /// Takes an acknowledgement; `own` is the feed that own entries continue. `false` if it is of
+    /// what wasn't sent.
+    pub(super) fn acked(&mut self, upto: u64, not: &[u64], own: Option<u32>) -> bool {
         while let Some(sent) = self.unacked.front().copied().filter(|sent| sent.n <= upto) {
             self.unacked.pop_front();
             self.bytes -= sent.bytes;
@@ -115,6 +119,10 @@ impl Sending {
                     self.chains.retain(|(next, _)| next.local() != sent.local);
                 }
                 true => self.stop(sent.local),
+                // Of a chain the end comes first.
+                false if own == Some(sent.local) && !sent.is_asked => {
+                    self.has = self.has.max(sent.number);
+                }
                 false => {}
             }
         }
@@ -224,8 +232,9 @@ impl<B: Base> Replica<B> {
         not: &[u64],
     ) -> Result<(), Broken<B::Error>> {
         let soon = now + NEWS + self.chance(NEWS);
+        let own = self.own.feed.and_then(|own| self.book.catalog().local(&own));
         let Some(session) = self.sessions.get_mut(&from) else { return Ok(()) };
-        if !session.sending.acked(upto, not) {
+        if !session.sending.acked(upto, not, own) {
             return Err(Fault::Unasked.into());
         }
         if !not.is_empty() {
@@ -262,7 +271,10 @@ impl<B: Base> Replica<B> {
         self.own.feed = None;
         // Of the feed that comes next there is nothing before, so everybody is sent it.
         let own = self.own_tip();
-        self.sessions.values_mut().for_each(|session| session.goes_on(own));
+        for session in self.sessions.values_mut() {
+            session.goes_on(own);
+            session.sending.has = 0;
+        }
     }
 }
 

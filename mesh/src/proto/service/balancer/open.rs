@@ -44,7 +44,7 @@ impl Open {
     pub(super) fn key(&self) -> Option<OwnerKey> {
         match self.call.target {
             Target::Owner(key) => Some(key),
-            Target::Any | Target::Every => None,
+            Target::Any | Target::Every | Target::Peer(_) => None,
         }
     }
 

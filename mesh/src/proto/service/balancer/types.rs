@@ -67,6 +67,15 @@ pub enum Target {
     Every,
     /// The instance that owns the key, or the next in rank if that one can't be asked.
     Owner(OwnerKey),
+    /// The instance of this node and no other, by one attempt.
+    Peer(PublicKey),
+}
+
+impl Target {
+    /// Whether it says which instances are asked, each once.
+    pub(super) const fn is_named(&self) -> bool {
+        matches!(self, Self::Every | Self::Peer(_))
+    }
 }
 
 /// When a second instance is asked while the first is still at it.
@@ -230,6 +239,8 @@ pub enum Why {
     Owner,
     /// All are asked.
     Every,
+    /// The caller named its node.
+    Named,
 }
 
 /// What a balancer decided, for metrics and spans.

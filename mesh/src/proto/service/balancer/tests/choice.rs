@@ -1,4 +1,4 @@
-//! Rules 1, 2, 5, 6, 7, 9 and 10: who gets a call.
+//! Rules 1, 2, 5, 6, 7, 9, 10 and 11: who gets a call.
 
 use super::*;
 
@@ -281,6 +281,31 @@ fn every_instance_is_asked_once() {
     assert_eq!(fixture.outcomes(), [Outcome::Completed]);
     assert!(fixture.sent.is_empty(), "no retries");
     assert!(fixture.is_open(1), "an answer out of turn is no probe");
+}
+
+#[test]
+fn a_call_to_one_node_is_tried_there_once() {
+    let mut fixture = Fixture::new(Config::default(), 4);
+    fixture.break_all(&[2]);
+    let to = |fixture: &mut Fixture, n| Call {
+        target: Target::Peer(instance(n).peer),
+        ..fixture.plain()
+    };
+    for ended in [Ended::Ok, Ended::NotStarted, Ended::Failed] {
+        let call = to(&mut fixture, 2);
+        let out = fixture.call(call);
+        assert_eq!(out.instance, instance(2), "though its breaker is open");
+        fixture.end(out, ended);
+        let attempt = out.attempt;
+        assert_eq!(fixture.outcomes(), [Outcome::Attempted { attempt, ended }], "no retry");
+    }
+    // Nobody answers in its place.
+    fixture.list((1..=4).map(|n| Listed { draining: n == 3, ..listed(n) }));
+    for n in [3, 9] {
+        let call = to(&mut fixture, n);
+        fixture.handle(Input::Call(call));
+        assert_eq!(fixture.outcomes(), [Outcome::NoInstance]);
+    }
 }
 
 #[test]
