@@ -157,12 +157,19 @@ impl Shared {
         copies.get(&partition).filter(|copy| !copy.is_left()).cloned()
     }
 
-    pub(super) fn keep(&self, partition: u16, copy: Option<Space>) {
+    pub(super) fn keep(&self, partition: u16, copy: Space) {
         let mut copies = self.copies.write().unwrap_or_else(PoisonError::into_inner);
-        match copy {
-            Some(copy) => copies.insert(partition, copy),
-            None => copies.remove(&partition),
-        };
+        copies.insert(partition, copy);
+    }
+
+    /// Forgets a copy that was dropped. `false` if there is another by now.
+    pub(super) fn forget(&self, partition: u16) -> bool {
+        let mut copies = self.copies.write().unwrap_or_else(PoisonError::into_inner);
+        if copies.get(&partition).is_some_and(|copy| !copy.is_left()) {
+            return false;
+        }
+        copies.remove(&partition);
+        true
     }
 
     /// Asks the driver of spaces; nothing if the partition isn't here.

@@ -96,17 +96,22 @@ impl Keeping {
         for opened in here.unwrap_or_default() {
             let copy = Space::new(self.shared.spaces.inner(), opened);
             if let Some(partition) = numbers.get(&copy.id()).copied() {
-                self.shared.keep(partition, Some(copy));
+                self.shared.keep(partition, copy);
                 self.handle(Input::Opened { partition }).await;
             }
         }
     }
 
     async fn handle(&mut self, input: Input) {
-        if let Input::Dropped { partition } = input {
-            self.shared.keep(partition, None);
-        }
+        let dropped = match input {
+            Input::Dropped { partition } => Some(partition),
+            _ => None,
+        };
         self.keeper.handle(self.shared.now(), input);
+        // A hint may have opened another copy meanwhile.
+        if let Some(partition) = dropped.filter(|partition| !self.shared.forget(*partition)) {
+            self.keeper.handle(self.shared.now(), Input::Opened { partition });
+        }
         // Roles are known before anybody hears of what follows from them.
         self.publish();
         while let Some(output) = self.keeper.poll_output() {
@@ -211,7 +216,7 @@ pub(super) async fn open(shared: &Shared, partition: u16) -> Result<Space, crate
     let opened = shared.part(|reply| Part::Open { genesis, reply }).await;
     let opened = opened.unwrap_or(Err(crate::OpenError::Closed))?;
     let copy = Space::new(shared.spaces.inner(), opened);
-    shared.keep(partition, Some(copy.clone()));
+    shared.keep(partition, copy.clone());
     Ok(copy)
 }
 

@@ -21,7 +21,7 @@
 //! 5. **Comparing.** A [hello](super::sync) asks for the other's digest; if digests differ, rows
 //!    go both ways, and each sends what the other lacks, in the order in which it took it in.
 //!    Without news that happens every 30 to 45 seconds, so what was lost on the way costs time and
-//!    nothing else.
+//!    nothing else; and at once, if it is [asked for](Input::Compare).
 //! 6. **Refused.** Who is told that an entry wasn't taken sends no more of its feed, which would
 //!    hang in the air, and compares anew a second or two later. Other feeds go on: what a liar
 //!    signed may be refused for long, and holds up nothing else.
