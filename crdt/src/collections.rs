@@ -4,6 +4,7 @@ mod counter;
 mod document;
 mod key;
 mod map;
+mod presence;
 mod register;
 mod set;
 mod watch;
@@ -11,16 +12,22 @@ mod watch;
 use aether_store::ReadError;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use self::document::Desks;
 pub use self::{
     counter::Counter,
-    document::{ChangeError, Document, DocumentError, Missed, PatchEvent, Patches, Revision},
+    document::{
+        ChangeError, CopyError, Document, DocumentError, Draft, MergeError, Missed, PatchEvent,
+        Patches, Revision,
+    },
     key::Key,
     map::{Map, MapBatch},
+    presence::{
+        Cursor, CursorPosition, Presence, PresenceChanges, PresenceError, PresenceEvent, Present,
+    },
     register::Register,
     set::Set,
     watch::{Changed, Watch},
 };
+pub(crate) use self::{document::Desks, presence::Gatherings};
 use crate::{driver::WriteFailed, proto::map::EditError};
 
 /// Why a write to a collection wasn't done. Nothing of it was.

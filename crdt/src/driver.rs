@@ -110,6 +110,12 @@ pub(crate) enum Request {
         space: SpaceId,
         reply: oneshot::Sender<Option<Vec<Member>>>,
     },
+    /// What a member may do.
+    Role {
+        space: SpaceId,
+        member: PublicKey,
+        reply: oneshot::Sender<Option<Role>>,
+    },
     Status {
         space: SpaceId,
         reply: oneshot::Sender<Option<Status>>,
@@ -435,6 +441,10 @@ impl Driver {
             Request::Members { space, reply } => {
                 let room = room(&mut self.rooms, &space);
                 let _ = reply.send(room.map(|room| Member::all(&room.replica)));
+            }
+            Request::Role { space, member, reply } => {
+                let room = room(&mut self.rooms, &space);
+                let _ = reply.send(room.and_then(|room| room.replica.access().role_of(&member)));
             }
             Request::Status { space, reply } => {
                 let room = room(&mut self.rooms, &space);

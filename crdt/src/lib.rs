@@ -31,6 +31,9 @@
 //! - [`Map`], [`Set`], [`Counter`], [`Register`]: read and write. [`Watch`]: hear of changes.
 //! - [`Document`]: edit together. [`Edit`](proto::document::edit::Edit) and
 //!   [`View`](proto::document::view::View) write and read one; [`Patches`] say what changes.
+//!   [`Document::update`] is for types of your own. A [`Draft`] is a branch that nobody else sees
+//!   until it is merged, [`Document::copy_to`] what it shows without its history.
+//! - [`Presence`]: who is there now, and where their [cursors](Cursor) are.
 //! - [`proto`]: what decides, pure; what is on the wire and signed is written there. Its keystone
 //!   is the **feed**: one author's append-only log, whose entries are numbered, linked by BLAKE3
 //!   and signed with Ed25519. State is a pure function of a set of feed entries.
@@ -62,8 +65,10 @@ mod ticket;
 pub use self::{
     archives::{ExportError, ExportProgress, ImportError, Imported},
     collections::{
-        ChangeError, Changed, Counter, Document, DocumentError, Key, LookupError, Map, MapBatch,
-        Missed, PatchEvent, Patches, Register, Revision, Set, Watch, WriteError,
+        ChangeError, Changed, CopyError, Counter, Cursor, CursorPosition, Document, DocumentError,
+        Draft, Key, LookupError, Map, MapBatch, MergeError, Missed, PatchEvent, Patches, Presence,
+        PresenceChanges, PresenceError, PresenceEvent, Present, Register, Revision, Set, Watch,
+        WriteError,
     },
     driver::{StartError, WriteFailed},
     proto::space::{Mode, Role},

@@ -14,6 +14,7 @@
 //! - [`book`]: all that a replica keeps of a space.
 //! - [`sync`]: how two replicas compare what they hold and send what is lacking.
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
+//! - [`presence`]: what those who are here now say of themselves.
 //! - [`archive`]: all of a space in one file.
 //! - [`document`]: Automerge documents: which changes are taken, reading, writing, undo, and a
 //!   document's life.
@@ -27,6 +28,7 @@ pub mod feed;
 pub mod frontier;
 pub mod id;
 pub mod map;
+pub mod presence;
 pub mod replica;
 pub mod rows;
 pub mod space;

@@ -7,8 +7,8 @@ use aether_store::{ReadError, Store};
 use tokio::sync::{broadcast, oneshot};
 
 use crate::{
-    Counter, Document, Map, Register, Set, Ticket,
-    collections::Desks,
+    Counter, Document, Map, Presence, Register, Set, Ticket,
+    collections::{Desks, Gatherings},
     driver::{Names, Opened, Request, Shelf, Told, WriteFailed, Written},
     proto::{
         document::template::Template,
@@ -164,6 +164,12 @@ impl Space {
         Document::new(self.clone(), name, template.clone())
     }
 
+    /// What those who are here say of themselves under this name. Nothing is heard until the first
+    /// handle is there, and little more than a second later everybody's.
+    pub fn presence<T>(&self, name: &str) -> Presence<T> {
+        Presence::new(self.clone(), name)
+    }
+
     /// Whether it was closed or deleted since this handle was had: then nothing can be read or
     /// written by it any more, though the space may be open again.
     pub fn is_left(&self) -> bool {
@@ -180,6 +186,14 @@ impl Space {
 
     pub(crate) const fn desks(&self) -> &Desks {
         &self.opened.desks
+    }
+
+    pub(crate) fn gatherings(&self) -> &Gatherings {
+        &self.inner.gatherings
+    }
+
+    pub(crate) fn node(&self) -> &aether_mesh::Node {
+        &self.inner.node
     }
 
     pub(crate) fn store(&self) -> &Store {

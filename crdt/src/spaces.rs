@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Space, Ticket, TicketError,
+    collections::Gatherings,
     driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
     proto::{
         id::SpaceId,
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) requests: mpsc::Sender<Request>,
     /// Where documents live that are in hand.
     pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) gatherings: Gatherings,
 }
 
 impl Spaces {
@@ -79,7 +81,8 @@ impl Spaces {
         #[expect(clippy::disallowed_methods, reason = "it ends with the driver, and that with us")]
         tokio::spawn(links.run(incoming, blamed));
         let runtime = tokio::runtime::Handle::current();
-        Ok(Self { inner: Arc::new(Inner { node: node.clone(), requests, runtime }) })
+        let (node, gatherings) = (node.clone(), Gatherings::default());
+        Ok(Self { inner: Arc::new(Inner { node, requests, runtime, gatherings }) })
     }
 
     /// Founds a space of this name that everyone may read and write who has its

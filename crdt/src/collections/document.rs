@@ -3,17 +3,25 @@
 //! A document that somebody has in hand is at a [desk](desk): a task that owns it, and does one
 //! thing after the other. What takes long is done on a thread for blocking work.
 
+mod copy;
 mod desk;
+mod draft;
 mod history;
+mod lanes;
 mod live;
 
 use std::fmt;
 
 use aether_store::ReadError;
+use autosurgeon::{Hydrate, Reconcile};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use self::desk::Desks;
-pub use self::history::Revision;
+pub use self::{
+    copy::CopyError,
+    draft::{Draft, MergeError},
+    history::Revision,
+};
 use self::{desk::Command, live::Live};
 use crate::{
     Space,
@@ -27,6 +35,7 @@ use crate::{
             patch::Patch,
             state::Origin,
             template::Template,
+            typed::{Misshapen, TypedError},
             view::{View, ViewError},
         },
         entry::Collection,
@@ -52,6 +61,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Document {
     space: Space,
+    name: String,
+    template: Template,
     collection: Collection,
     commands: mpsc::Sender<Command>,
     patches: broadcast::Sender<Told>,
@@ -85,9 +96,27 @@ pub enum DocumentError {
     /// Nothing of it has that name, or it is of another kind.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// It isn't of the program's type.
+    #[error(transparent)]
+    Shape(#[from] Misshapen),
     /// A version was asked for that names changes which aren't here, or don't count.
     #[error("this node doesn't have that version of the document")]
     UnknownVersion,
+    /// There is no lane for another draft.
+    #[error(
+        "this node has begun as many drafts of the document as it can: copy the document, and go \
+         on with the copy"
+    )]
+    TooManyDrafts,
+}
+
+impl From<TypedError> for DocumentError {
+    fn from(error: TypedError) -> Self {
+        match error {
+            TypedError::Shape(misshapen) => Self::Shape(misshapen),
+            TypedError::View(error) => Self::View(error),
+        }
+    }
 }
 
 impl From<ReadError> for DocumentError {
@@ -120,9 +149,8 @@ pub enum ChangeError {
 impl Document {
     pub(crate) fn new(space: Space, name: &str, template: Template) -> Self {
         let collection = template.document(name);
-        let desk = space.desks().sit(&space, collection, template);
-        let (commands, patches) = desk;
-        Self { space, collection, commands, patches }
+        let (commands, patches) = space.desks().sit(&space, collection, template.clone());
+        Self { space, name: name.to_owned(), template, collection, commands, patches }
     }
 
     /// Edits it, all or nothing: if the closure fails, nothing happened. Returns when the edit is
@@ -194,6 +222,41 @@ impl Document {
         Ok(self.view(|view| view.content(ObjId::Root)).await??)
     }
 
+    /// All that is in it, as a value of the program's own type: see [`typed`].
+    ///
+    /// # Errors
+    /// It can't be opened, or isn't of that type.
+    ///
+    /// [`typed`]: crate::proto::document::typed
+    pub async fn read<T: Hydrate + Send + 'static>(&self) -> Result<T, DocumentError> {
+        Ok(self.view(|view| view.hydrate()).await??)
+    }
+
+    /// Edits it as a value of the program's own type: what the closure made different is written,
+    /// and merges with what others write as [`typed`] says. All or nothing, as with
+    /// [`change`](Self::change).
+    ///
+    /// # Errors
+    /// The closure's; the document isn't of that type; or as [`change`](Self::change).
+    ///
+    /// [`typed`]: crate::proto::document::typed
+    pub async fn update<T, R>(
+        &self,
+        update: impl FnOnce(&mut T) -> Result<R, EditError> + Send + 'static,
+    ) -> Result<R, ChangeError>
+    where
+        T: Hydrate + Reconcile,
+        R: Send + 'static,
+    {
+        self.change(move |edit| {
+            let mut value: T = edit.hydrate()?;
+            let result = update(&mut value)?;
+            edit.reconcile(&value)?;
+            Ok(result)
+        })
+        .await
+    }
+
     /// Its version: the changes on which no other builds. Equal ones mean equal documents. What is
     /// being edited becomes a change first.
     ///
@@ -201,6 +264,15 @@ impl Document {
     /// It can't be opened.
     pub async fn version(&self) -> Result<Vec<ChangeHash>, DocumentError> {
         self.run(|live| live.version()).await?
+    }
+
+    /// A branch of it as it is now, or was at a version, that nobody else sees until it is merged.
+    ///
+    /// # Errors
+    /// It can't be opened, or doesn't have that version; or too many drafts were begun.
+    pub async fn draft(&self, at: Option<Vec<ChangeHash>>) -> Result<Draft, DocumentError> {
+        let branch = self.run(move |live| live.draft(at.as_deref())).await??;
+        Ok(Draft::new(self.clone(), branch))
     }
 
     /// Takes back the last edit of this program that isn't taken back yet; edits of one object

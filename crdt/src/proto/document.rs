@@ -2,8 +2,9 @@
 //!
 //! In reading order: what a change is, here; whether it goes with its past, [`rules`] and
 //! [`weight`]; one document in memory, [`body`]; reading and writing it, [`content`], [`view`],
-//! [`edit`], [`patch`] and [`anchor`]; taking back one's own edits, [`undo`]; a document's life,
-//! [`state`]; and what it begins with, [`template`]. Entries carry changes as [`op`] says.
+//! [`edit`], [`typed`], [`patch`] and [`anchor`]; taking back one's own edits, [`undo`]; branches,
+//! [`draft`]; a document's life, [`state`]; what it begins with, [`template`]; and what of it goes
+//! into another, [`copy`]. Entries carry changes as [`op`] says.
 //!
 //! # Changes, as they come from a remote
 //!
@@ -62,7 +63,9 @@ pub mod body;
 mod chunk;
 mod column;
 pub mod content;
+pub mod copy;
 mod differ;
+pub mod draft;
 pub mod edit;
 mod index;
 pub mod op;
@@ -72,6 +75,7 @@ mod rows;
 pub mod rules;
 pub mod state;
 pub mod template;
+pub mod typed;
 pub mod undo;
 pub mod view;
 pub mod weight;

@@ -178,3 +178,145 @@ async fn all_handles_of_a_document_share_it_and_names_tell_documents_apart() {
     drop(handles);
     assert_eq!(keys(&space.document("shared")).await.len(), 4);
 }
+
+/// A program's own type, as it stands in a document.
+#[derive(Debug, Default, PartialEq, autosurgeon::Hydrate, autosurgeon::Reconcile)]
+struct List {
+    title: String,
+    items: Vec<Item>,
+}
+
+#[derive(Debug, PartialEq, autosurgeon::Hydrate, autosurgeon::Reconcile)]
+struct Item {
+    #[key]
+    id: u64,
+    text: aether_crdt::proto::document::typed::Text,
+}
+
+#[tokio::test]
+async fn a_document_is_a_value_of_the_programs_type() {
+    let node = node("typed", None).await;
+    let space = Spaces::open(&node).await.unwrap().create("desk").await.unwrap();
+    let list = space.document_from("list", &Template::of(&List::default()).unwrap());
+    let add = |id: u64, text: &'static str| {
+        move |list: &mut List| {
+            list.items.push(Item { id, text: text.into() });
+            Ok(list.items.len())
+        }
+    };
+    assert_eq!(list.update(add(1, "milk")).await.unwrap(), 1);
+    assert_eq!(list.update(add(2, "bread")).await.unwrap(), 2);
+    list.durable().await.unwrap();
+    let failed = list.update(|list: &mut List| {
+        list.items.clear();
+        Err::<(), _>(EditError::Custom("no".into()))
+    });
+    assert!(failed.await.is_err());
+    let read: List = list.read().await.unwrap();
+    assert_eq!(read.items.iter().map(|item| &item.text[..]).collect::<Vec<_>>(), ["milk", "bread"]);
+    list.change(|edit| edit.put(ObjId::Root, "title", 3_u64)).await.unwrap();
+    let wrong = list.read::<List>().await.unwrap_err();
+    assert!(wrong.to_string().contains("title: unexpected uint"), "{wrong}");
+    let wrong = list.update(|_: &mut List| Ok(())).await.unwrap_err();
+    assert!(wrong.to_string().contains("title: unexpected uint"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_draft_is_merged_with_what_others_wrote_meanwhile() {
+    let first = node("drafts", None).await;
+    let second = node("drafts", Some(&first)).await;
+    let (one, other) = (Spaces::open(&first).await.unwrap(), Spaces::open(&second).await.unwrap());
+    let space = one.create("desk").await.unwrap();
+    let ticket = space.ticket().await.unwrap().to_string();
+    let (here, there) = (notes(&space), notes(&other.join(&ticket).await.unwrap()));
+    splice(&here, 0, 0, "the quick fox").await;
+    until("both have it", async || read(&there).await == "the quick fox").await;
+    let draft = here.draft(None).await.unwrap();
+    let edit = |edit: &mut Edit<'_>| {
+        let text = text_of(&edit.view()?);
+        edit.splice_text(text, 4, 5, "slow")
+    };
+    draft.change(edit).await.unwrap();
+    assert_eq!(draft.view(|view| view.text(text_of(view)).unwrap()).await.unwrap(), "the slow fox");
+    assert_eq!(draft.differences().await.unwrap().len(), 2);
+    splice(&there, 13, 0, " jumps").await;
+    until("it is here", async || read(&here).await == "the quick fox jumps").await;
+    splice(&here, 10, 0, "brown ").await;
+    assert!(draft.merge().await.unwrap());
+    assert_eq!(read(&here).await, "the slow brown fox jumps");
+    here.durable().await.unwrap();
+    until("it is there", async || read(&there).await == "the slow brown fox jumps").await;
+    assert!(here.undo().await.unwrap());
+    until("it is taken back", async || read(&there).await == "the quick brown fox jumps").await;
+    // The next draft, and what is edited after it, go on in lanes of their own.
+    for _ in 0..3 {
+        let draft = here.draft(None).await.unwrap();
+        splice(&here, 0, 0, ">").await;
+        draft.change(edit).await.unwrap();
+        assert!(draft.merge().await.unwrap());
+        splice(&here, 0, 0, "<").await;
+        assert!(here.undo().await.unwrap());
+        assert!(here.undo().await.unwrap());
+    }
+    here.durable().await.unwrap();
+    until("all is there", async || read(&there).await == read(&here).await).await;
+    assert_eq!(here.version().await.unwrap(), there.version().await.unwrap());
+}
+
+#[tokio::test]
+async fn merged_drafts_are_there_after_a_restart_and_more_can_be_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for round in 0..4 {
+        let node = again("redrafts", &data).await;
+        let spaces = Spaces::open(&node).await.unwrap();
+        let space = match round {
+            0 => spaces.create("desk").await.unwrap(),
+            _ => spaces.get("desk").await.unwrap(),
+        };
+        let document = notes(&space);
+        assert_eq!(read(&document).await.len(), 4 * round);
+        let draft = document.draft(None).await.unwrap();
+        let old = document.draft(Some(document.version().await.unwrap())).await.unwrap();
+        let edit = |edit: &mut Edit<'_>| {
+            let text = text_of(&edit.view()?);
+            edit.splice_text(text, 0, 0, "x")
+        };
+        draft.change(edit).await.unwrap();
+        splice(&document, 0, 0, "y").await;
+        old.change(edit).await.unwrap();
+        assert!(draft.merge().await.unwrap());
+        assert!(old.merge().await.unwrap());
+        splice(&document, 0, 0, "z").await;
+        document.durable().await.unwrap();
+        assert!(document.history().await.unwrap().iter().all(|revision| revision.counts));
+        assert_eq!(read(&document).await.len(), 4 * round + 4);
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_begins_without_history_and_says_of_what_it_is_one() {
+    let node = node("copies", None).await;
+    let space = Spaces::open(&node).await.unwrap().create("desk").await.unwrap();
+    let document = notes(&space);
+    for _ in 0..20 {
+        splice(&document, 0, 0, "hello ").await;
+        document.durable().await.unwrap();
+    }
+    splice(&document, 0, 114, "").await;
+    let version = document.version().await.unwrap();
+    let copy = document.copy_to("fresh").await.unwrap();
+    assert_eq!(read(&copy).await, "hello ");
+    assert_eq!(copy.history().await.unwrap().len(), 1);
+    let source = copy.copied_from().await.unwrap().unwrap();
+    assert_eq!((&source.space, &source.document[..]), (&space.id().to_string(), "notes"));
+    assert_eq!(source.version, version.iter().map(|hash| format!("{hash:?}")).collect::<Vec<_>>());
+    assert_eq!(document.copied_from().await.unwrap(), None);
+    for name in ["fresh", "notes"] {
+        let exists = document.copy_to(name).await.unwrap_err();
+        assert!(exists.to_string().contains("another name"), "{exists}");
+    }
+    splice(&copy, 6, 0, "again").await;
+    assert_eq!(read(&space.document_from("fresh", &Template::text())).await, "hello again");
+}

@@ -14,6 +14,8 @@ mod leaving;
 mod mutants;
 mod oracle;
 mod past;
+#[cfg(feature = "net")]
+mod presence;
 mod script;
 #[cfg(feature = "net")]
 mod spaces;

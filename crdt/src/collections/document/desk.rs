@@ -27,6 +27,7 @@ use tokio::{
 
 use super::{
     ChangeError, DocumentError, Missed, PatchEvent, Told,
+    lanes::Lanes,
     live::{Live, Place},
 };
 use crate::{
@@ -161,6 +162,7 @@ struct Desk {
     patches: broadcast::Sender<Told>,
     told: broadcast::Receiver<driver::Told>,
     live: Option<Box<Live>>,
+    lanes: Lanes,
     begun: Instant,
     /// When it was last used.
     used: Time,
@@ -193,6 +195,7 @@ impl Desk {
             template,
             patches,
             live: None,
+            lanes: Lanes::default(),
             begun: Instant::now(),
             used: Time::ZERO,
             unwritten: VecDeque::new(),
@@ -278,7 +281,8 @@ impl Desk {
         let writer = self.space.ask(|space, reply| Request::Writer { space, reply }).await;
         let writer = writer.ok_or(DocumentError::Closed)?.ok_or(DocumentError::Left)?;
         let (space, collection) = (self.space.clone(), self.collection);
-        let place = Place { space, collection, template: self.template.clone(), writer };
+        let (template, lanes) = (self.template.clone(), self.lanes.clone());
+        let place = Place { space, collection, template, writer, lanes };
         let (now, wall) = (self.now(), wall());
         let open = move || Live::open(place, now, wall);
         let opened = tokio::task::spawn_blocking(open).await;
@@ -397,8 +401,8 @@ impl Desk {
         let mut lost = None;
         while let Some(output) = live.poll_output() {
             match output {
-                Output::Append(_, change) => {
-                    let op = live.op(&change.bytes);
+                Output::Append(actor, change) => {
+                    let op = live.op(&actor, &change.bytes);
                     live.note(op.len());
                     self.unwritten.push_back(op);
                     self.appended += 1;

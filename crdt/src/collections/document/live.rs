@@ -8,7 +8,7 @@ use aether_core::{
 };
 use aether_store::ReadError;
 
-use super::DocumentError;
+use super::{DocumentError, MergeError, draft::Branch, lanes::Lanes};
 use crate::{
     Space,
     driver::Writer,
@@ -18,6 +18,7 @@ use crate::{
             ActorId, Change, ChangeHash,
             body::{Broken, Settings},
             content::TextUnit,
+            draft,
             edit::{Edit, EditError},
             op::{read_op, write_op},
             state::{Config, Document, Output, Received},
@@ -47,6 +48,7 @@ pub(super) struct Place {
     pub(super) collection: Collection,
     pub(super) template: Template,
     pub(super) writer: Writer,
+    pub(super) lanes: Lanes,
 }
 
 pub(super) struct Live {
@@ -158,7 +160,8 @@ impl Live {
             if body.index().contains(&change) { lane } else { lane.saturating_add(1) }
         };
         let own = std::mem::take(&mut self.own);
-        Ok(own.into_iter().map(lane).fold(self.lane.max(self.own_lane), u8::max))
+        let last = own.into_iter().map(lane).fold(self.lane.max(self.own_lane), u8::max);
+        Ok(self.place.lanes.go_on(last))
     }
 
     /// Sets the clock for what is done next.
@@ -188,9 +191,41 @@ impl Live {
         self.state.poll_output()
     }
 
-    /// How a change of our own is written.
-    pub(super) fn op(&self, chunk: &[u8]) -> Vec<u8> {
-        write_op(self.lane, chunk)
+    /// How a change of our own is written, by the actor whose it is.
+    pub(super) fn op(&self, by: &ActorId, chunk: &[u8]) -> Vec<u8> {
+        let mut lanes = std::iter::once(self.lane).chain(0..=u8::MAX);
+        let lane = lanes.find(|lane| actor(&self.place, *lane) == *by);
+        write_op(lane.unwrap_or(self.lane), chunk)
+    }
+
+    /// A branch of the document, in a lane of its own.
+    pub(super) fn draft(&mut self, at: Option<&[ChangeHash]>) -> Result<Branch, DocumentError> {
+        if self.is_broken() {
+            return Err(DocumentError::Broken);
+        }
+        let draft = self.state.draft(at);
+        let (Some(mut draft), Some(body)) = (draft, self.state.body()) else {
+            let broken = self.is_broken();
+            return Err(if broken { DocumentError::Broken } else { DocumentError::UnknownVersion });
+        };
+        let is_whole = |lane| {
+            let actor = actor(&self.place, lane);
+            draft.written_by(&actor) == body.index().written_by(&actor)
+        };
+        let lease = self.place.lanes.lease(self.lane, is_whole);
+        let lease = lease.ok_or(DocumentError::TooManyDrafts)?;
+        let named = draft.write_as(actor(&self.place, lease.lane));
+        named.map_err(|_| DocumentError::Broken)?;
+        Ok(Branch { draft, lease })
+    }
+
+    pub(super) fn merge(&mut self, branch: &mut Branch) -> Result<bool, MergeError> {
+        if branch.draft.actor() != actor(&self.place, branch.lease.lane) {
+            // This node's feed is another one since.
+            return Err(draft::MergeError::Base.into());
+        }
+        let merged = self.state.merge(self.now, &mut branch.draft);
+        Ok(merged.ok_or(DocumentError::Broken)??)
     }
 
     /// Receives all that is stored and wasn't received.
@@ -295,7 +330,7 @@ impl Live {
         self.state.flush();
         // What is ours and isn't stored yet counts.
         let own = actor(&self.place, self.lane);
-        let fresh = self.lane.saturating_add(1);
+        let fresh = self.place.lanes.renew();
         let is_own = |hash: &ChangeHash, of: &ActorId| *of == own && !counted.contains(hash);
         let moved = self.state.recount(
             |hash, of| counted.contains(hash) || is_own(hash, of),
@@ -358,7 +393,7 @@ impl Live {
         let is_worth = self.news >= MIN_NEWS.max(self.file) && self.missing.len() <= MAX_MISSING;
         let slept = self.state.sleep().filter(|_| is_worth)?;
         let missing = self.missing.into_iter().collect();
-        let (feed, lane) = (self.place.writer.feed, self.lane);
+        let (feed, lane) = (self.place.writer.feed, self.place.lanes.last());
         Some(File { at: self.at, feed, lane, missing, document: &slept.file }.encode())
     }
 
@@ -382,7 +417,7 @@ fn actor(place: &Place, lane: u8) -> ActorId {
 /// |---|---|
 /// | 1 | version |
 /// | 8 | position of the last entry that it holds |
-/// | 40, 1 | the feed and the lane in which edits were written then |
+/// | 40, 1 | the feed in which edits were written then, and its last lane |
 /// | 4, 8 each | positions of entries before that, of which something waits: to be read again |
 /// | rest | as [`Document::sleep`] gives it |
 struct File<'a> {

@@ -19,6 +19,7 @@
 //! transaction or nothing, so an edit that fails halfway is taken back with what was pending, and
 //! that is done again. On the same document the same calls make the same operations.
 
+mod fork;
 mod open;
 mod pending;
 mod told;
@@ -365,12 +366,27 @@ impl Body {
 
     /// The document as it is shown, with pending edits.
     pub fn view(&self) -> Result<View<'_>, Broken> {
-        let source = match &self.core {
-            Core::Idle(document) => Source::Document(document),
-            Core::Open(tx) => Source::Open(tx),
-            Core::Broken => return Err(Broken),
-        };
-        Ok(View::new(source, self, None))
+        Ok(View::new(self.source()?, self, None))
+    }
+
+    pub(super) const fn source(&self) -> Result<Source<'_>, Broken> {
+        match &self.core {
+            Core::Idle(document) => Ok(Source::Document(document)),
+            Core::Open(tx) => Ok(Source::Open(tx)),
+            Core::Broken => Err(Broken),
+        }
+    }
+
+    /// A name of what is shown now, which is another one after each edit.
+    pub(super) fn version(&self) -> Vec<automerge::ChangeHash> {
+        let heads = self.heads().unwrap_or_default().into_iter();
+        let mut version: Vec<_> = heads.map(|head| automerge::ChangeHash(head.0)).collect();
+        if self.pending() > 0 {
+            let mut pending = [0; 32];
+            pending[28..].copy_from_slice(&self.next_op().counter.to_be_bytes());
+            version.push(automerge::ChangeHash(pending));
+        }
+        version
     }
 
     /// The document as it was at these heads; `None` if one isn't a change of it.

@@ -29,6 +29,7 @@ use super::{
     content::{Content, Node, ObjId, OpRef, Prop, Scalar},
     patch::{Patch, PatchAction},
     rules::MAX_DEPTH,
+    typed::Misshapen,
     undo::{Between, Gone, Inverse, Place},
     view::{View, ViewError},
 };
@@ -55,6 +56,9 @@ pub enum EditError {
     /// Other replicas would refuse it.
     #[error("documents don't hold that")]
     Unsupported,
+    /// The document isn't of the program's type.
+    #[error(transparent)]
+    Shape(#[from] Misshapen),
     /// The closure's own reason.
     #[error("{0}")]
     Custom(String),
@@ -129,6 +133,10 @@ impl Body {
 }
 
 impl Edit<'_> {
+    pub(super) const fn body(&self) -> &Body {
+        self.body
+    }
+
     /// The document as it is now, with what this edit did.
     pub fn view(&self) -> Result<View<'_>, Broken> {
         self.body.view()
@@ -245,7 +253,7 @@ impl Edit<'_> {
     }
 
     /// Fills an object that is new. Recursion ends where objects lie too deep.
-    fn fill(&mut self, object: ObjId, content: &Content) -> Result<(), EditError> {
+    pub(super) fn fill(&mut self, object: ObjId, content: &Content) -> Result<(), EditError> {
         match content {
             Content::Scalar(_) => Ok(()),
             Content::Map(map) => map.iter().try_for_each(|(key, value)| {

@@ -138,6 +138,11 @@ impl Index {
         self.changes.contains_key(hash)
     }
 
+    /// How many changes of an actor there are.
+    pub fn written_by(&self, actor: &ActorId) -> u32 {
+        self.lane(actor).map_or(0, |lane| self.counts(lane).0)
+    }
+
     /// The changes on which no other builds, ascending.
     pub fn heads(&self) -> impl Iterator<Item = ChangeHash> + '_ {
         self.heads.iter().copied()

@@ -25,6 +25,7 @@
 //! Nothing here has a clock or a disk: times come in, and what is to be done goes out by
 //! [`poll_output`](Document::poll_output).
 
+mod merge;
 mod rebuild;
 mod types;
 mod waiting;

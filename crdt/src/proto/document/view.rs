@@ -71,7 +71,16 @@ impl<'a> View<'a> {
         Self { source, body, at }
     }
 
-    fn heads(&self) -> Option<&[automerge::ChangeHash]> {
+    pub(super) const fn source(&self) -> Source<'a> {
+        self.source
+    }
+
+    pub(super) const fn body(&self) -> &'a Body {
+        self.body
+    }
+
+    /// The version that is looked at, unless it is the document as it is.
+    pub(super) fn heads(&self) -> Option<&[automerge::ChangeHash]> {
         self.at.as_deref()
     }
 
