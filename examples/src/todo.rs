@@ -14,15 +14,10 @@ use std::path::PathBuf;
 
 use aether_crdt::{
     Document, Spaces,
-    proto::document::{
-        Kind,
-        content::{Content, Node as Value, ObjId, Scalar},
-        edit::{Edit, EditError},
-        template::Template,
-        view::{View, ViewError},
-    },
+    proto::document::{edit::EditError, template::Template, typed::Text},
 };
 use aether_mesh::{Multiaddr, Node, Preset};
+use autosurgeon::{Hydrate, Reconcile};
 use clap::{Parser, Subcommand};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -71,9 +66,7 @@ async fn main() -> anyhow::Result<()> {
     };
     // Everyone begins with the same empty list. If each made one, the list of one would hide that
     // of the other.
-    let template =
-        Template::new(|edit| edit.put_object(ObjId::Root, "items", Kind::List).map(drop))?;
-    let list = space.document_from("list", &template);
+    let list = space.document_from("list", &Template::of(&List::default())?);
 
     println!("{HELP}\nothers: todo join {}", space.ticket().await?);
     let mut patches = list.patches().await?;
@@ -91,8 +84,10 @@ async fn main() -> anyhow::Result<()> {
                 Some("undo" | "redo") => {}
                 Some(line) => {
                     let line = line.to_owned();
-                    if let Err(error) = list.commit(move |edit| obey(edit, &line)).await {
-                        println!("{error}");
+                    let id = getrandom::u64()?;
+                    match list.update(move |list: &mut List| list.obey(&line, id)).await {
+                        Ok(()) => list.durable().await?,
+                        Err(error) => println!("{error}"),
                     }
                 }
             },
@@ -105,86 +100,76 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An item of the list: a map with the keys `text`, `done` and `place`.
+/// The list, as it is in the document.
+#[derive(Default, Hydrate, Reconcile)]
+struct List {
+    items: Vec<Item>,
+}
+
+#[derive(Hydrate, Reconcile)]
 struct Item {
-    object: ObjId,
-    /// Its index in the list.
-    index: usize,
+    /// By it, two who change the list at once know which item the other means.
+    #[key]
+    id: u64,
     /// A text rather than a string: two who edit it at once keep what both have typed.
-    text: ObjId,
+    text: Text,
     done: bool,
     /// Items are shown by it, ascending. An item that moves only gets another place, so what
     /// others do to it meanwhile isn't lost.
     place: u64,
 }
 
-fn items(view: &View<'_>) -> Result<ObjId, ViewError> {
-    let items = view.get(ObjId::Root, "items")?.and_then(|items| items.object());
-    items.ok_or(ViewError::NotFound)
-}
-
-fn read(view: &View<'_>) -> Result<Vec<Item>, ViewError> {
-    let mut found = Vec::new();
-    for (index, item) in view.items(items(view)?)?.iter().enumerate() {
-        let Some(object) = item.object() else { continue };
-        let Some(text) = view.get(object, "text")?.and_then(|text| text.object()) else { continue };
-        let done = view.get(object, "done")? == Some(Value::Scalar(true.into()));
-        let Some(Value::Scalar(Scalar::Uint(place))) = view.get(object, "place")? else { continue };
-        found.push(Item { object, index, text, done, place });
+impl List {
+    /// The items' indices, as they are shown.
+    fn shown(&self) -> Vec<usize> {
+        let mut shown: Vec<usize> = (0..self.items.len()).collect();
+        // Two who are apart give the same places; then the list's order decides, everywhere the
+        // same.
+        shown.sort_by_key(|index| self.items[*index].place);
+        shown
     }
-    // Two who are apart give the same places; then the list's order decides, everywhere the same.
-    found.sort_by_key(|item| item.place);
-    Ok(found)
-}
 
-fn obey(edit: &mut Edit<'_>, line: &str) -> Result<(), EditError> {
-    let list = items(&edit.view()?)?;
-    let mut shown = read(&edit.view()?)?;
-    let count = shown.len();
-    let number = |word: &str| match word.parse::<usize>() {
-        Ok(number) if (1..=count).contains(&number) => Ok(number - 1),
-        _ => Err(EditError::Custom(format!("{word:?} is no item's number"))),
-    };
-    let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
-    match command {
-        "add" => {
-            let place = shown.last().map_or(0, |last| last.place.saturating_add(1));
-            let text = Content::Text(rest.to_owned());
-            let item = [("text", text), ("done", false.into()), ("place", place.into())];
-            let item = Content::Map(item.map(|(key, value)| (key.to_owned(), value)).into());
-            let end = edit.view()?.length(list)?;
-            edit.insert_content(list, end, &item).map(drop)
+    /// Does what was typed; a new item gets the id.
+    fn obey(&mut self, line: &str, id: u64) -> Result<(), EditError> {
+        let mut shown = self.shown();
+        let count = shown.len();
+        let number = |word: &str| match word.parse::<usize>() {
+            Ok(number) if (1..=count).contains(&number) => Ok(number - 1),
+            _ => Err(EditError::Custom(format!("{word:?} is no item's number"))),
+        };
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (first, second) = rest.split_once(' ').unwrap_or((rest, ""));
+        match command {
+            "add" => {
+                let last = shown.last().map(|last| self.items[*last].place);
+                let place = last.map_or(0, |last| last.saturating_add(1));
+                self.items.push(Item { id, text: rest.into(), done: false, place });
+            }
+            "done" => self.items[shown[number(rest)?]].done = true,
+            "remove" => drop(self.items.remove(shown[number(rest)?])),
+            "edit" => self.items[shown[number(first)?]].text = second.into(),
+            "move" => {
+                let (from, to) = (number(first)?, number(second)?);
+                let moved = shown.remove(from);
+                shown.insert(to, moved);
+                // What is the same as before isn't written.
+                (0_u64..).zip(shown).for_each(|(place, item)| self.items[item].place = place);
+            }
+            _ => return Err(EditError::Custom(HELP.to_owned())),
         }
-        "done" => edit.put(shown[number(rest)?].object, "done", true),
-        "remove" => edit.delete(list, shown[number(rest)?].index),
-        "edit" => edit.update_text(shown[number(first)?].text, second),
-        "move" => {
-            let (from, to) = (number(first)?, number(second)?);
-            let moved = shown.remove(from);
-            shown.insert(to, moved);
-            // To put what is there already writes nothing.
-            let mut places = (0_u64..).zip(shown);
-            places.try_for_each(|(place, item)| edit.put(item.object, "place", place))
-        }
-        _ => Err(EditError::Custom(HELP.to_owned())),
+        Ok(())
     }
 }
 
 async fn show(list: &Document) -> anyhow::Result<()> {
-    let items = list.view(|view| {
-        let items = read(view)?.into_iter();
-        items
-            .map(|item| Ok((item.done, view.text(item.text)?)))
-            .collect::<Result<Vec<_>, ViewError>>()
-    });
-    let items = items.await??;
-    let done = items.iter().filter(|(done, _)| *done).count();
-    println!("\n{} to do, {done} done", items.len() - done);
-    for (number, (done, text)) in (1..).zip(items) {
+    let list: List = list.read().await?;
+    let done = list.items.iter().filter(|item| item.done).count();
+    println!("\n{} to do, {done} done", list.items.len() - done);
+    for (number, index) in (1..).zip(list.shown()) {
+        let Item { text, done, .. } = &list.items[index];
         // What others write is shown as text, never obeyed as a terminal's control sequence.
         let text: String = text.chars().filter(|c| !c.is_control()).take(1000).collect();
-        println!("{number:3}. [{}] {text}", if done { 'x' } else { ' ' });
+        println!("{number:3}. [{}] {text}", if *done { 'x' } else { ' ' });
     }
     Ok(())
 }

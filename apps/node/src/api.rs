@@ -17,8 +17,8 @@
 //! | role | may |
 //! |---|---|
 //! | none needed | ask for health, and for the OpenAPI document |
-//! | reader | read: status, peers, lists, messages, blobs, maps, documents, archives of spaces, metrics |
-//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to their maps and documents, see the tickets of spaces |
+//! | reader | read: status, peers, lists, messages, blobs, maps, documents, presence, archives of spaces, metrics |
+//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to their maps and documents, say things of the node in them, see the tickets of spaces |
 //! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces, and change who may do what in them; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
@@ -40,6 +40,7 @@ mod guard;
 mod health;
 mod json;
 mod node;
+mod presence;
 mod problem;
 mod serve;
 mod services;
@@ -75,11 +76,12 @@ pub use self::{
     problem::Problem,
     types::{
         Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, ClosedSpace, Dial, Document,
-        DocumentAction, DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch,
+        DocumentAction, DocumentChange, DocumentCopy, DocumentEvent, DocumentOrigin, DocumentPatch,
         DocumentSplice, DocumentTurn, DocumentVersion, Health, Instance, Item, MapBatch, MapEntry,
         MapEvent, MapPage, MemberChange, Mesh, NewSpace, NodeReply, Peer, PeerAccess, PeerState,
-        Published, Services, Space, SpaceAccess, SpaceImported, SpaceMember, SpaceMembers,
-        SpaceRole, SpaceStatus, SpaceTicket, Spaces, Status, Token, TopicEvent, Topics,
+        PresenceEvent, Present, Published, Services, Space, SpaceAccess, SpaceImported,
+        SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces, Status, Token,
+        TopicEvent, Topics,
     },
 };
 
@@ -127,6 +129,7 @@ struct Inner {
     streams: Arc<Semaphore>,
     topics: topics::Kept,
     documents: documents::Kept,
+    presence: presence::Kept,
     openapi: String,
 }
 
@@ -141,6 +144,10 @@ impl Api {
 
     fn documents(&self) -> &documents::Kept {
         &self.0.documents
+    }
+
+    fn presence(&self) -> &presence::Kept {
+        &self.0.presence
     }
 
     fn interface(&self) -> Arc<Interface> {
@@ -230,6 +237,7 @@ pub(crate) fn router(
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         topics: topics::Kept::default(),
         documents: documents::Kept::default(),
+        presence: presence::Kept::default(),
         openapi: openapi.to_json().expect("the document is made of plain strings and maps"),
     }));
     router
@@ -277,6 +285,8 @@ fn for_readers() -> OpenApiRouter<Api> {
         .routes(routes!(documents::text))
         .routes(routes!(documents::history))
         .routes(routes!(documents::events))
+        .routes(routes!(presence::others))
+        .routes(routes!(presence::events))
         .routes(routes!(health::metrics))
 }
 
@@ -290,8 +300,10 @@ fn for_writers() -> OpenApiRouter<Api> {
         .routes(routes!(blobs::pin, blobs::unpin))
         .routes(routes!(spaces::create))
         .routes(routes!(spaces::ticket))
+        .routes(routes!(documents::copy))
         .routes(routes!(documents::undo))
         .routes(routes!(documents::redo))
+        .routes(routes!(presence::say, presence::clear))
         .merge(edits())
 }
 

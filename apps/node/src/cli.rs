@@ -19,7 +19,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use self::interface::Interface;
 pub(crate) use self::{
-    documents::{Doc, Paper, Watching},
+    documents::{Attending, Doc, Paper, Watching},
     interface::{Api, Remote, Secret},
     spaces::{Exported, Format, Imported, Map, Place, Scanned, Space, Table, Watched},
 };

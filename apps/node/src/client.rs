@@ -4,6 +4,7 @@ mod blobs;
 mod documents;
 mod file;
 mod options;
+mod presence;
 mod services;
 mod spaces;
 

@@ -4,6 +4,7 @@
 //! Documents in hand have a task and threads of their own, so nothing blocks here.
 
 mod content;
+mod copy;
 mod events;
 mod kept;
 mod merge;
@@ -30,7 +31,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 
 use self::merge::Merge;
-pub(super) use self::{events::*, kept::Kept};
+pub(super) use self::{copy::*, events::*, kept::Kept};
 use super::{
     Api, Document, DocumentChange, DocumentSplice, DocumentTurn, DocumentVersion, Problem,
     spaces::{not_written, open},

@@ -21,8 +21,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::value::AnyJson;
-pub(super) use self::{archive::*, events::*, leaving::*, members::*, page::*};
+pub(super) use self::{archive::*, events::*, leaving::*, members::*, page::*, value::AnyJson};
 use super::{
     Api, ClosedSpace, MapBatch, NewSpace, Problem, Space, SpaceAccess, SpaceStatus, SpaceTicket,
     Spaces,

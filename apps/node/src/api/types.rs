@@ -2,6 +2,7 @@
 //! add some.
 
 mod documents;
+mod presence;
 mod spaces;
 
 use aether_mesh::{Direction, Multiaddr, PeerId};
@@ -10,9 +11,10 @@ use utoipa::ToSchema;
 
 pub use self::{
     documents::{
-        Document, DocumentAction, DocumentChange, DocumentEvent, DocumentOrigin, DocumentPatch,
-        DocumentSplice, DocumentTurn, DocumentVersion,
+        Document, DocumentAction, DocumentChange, DocumentCopy, DocumentEvent, DocumentOrigin,
+        DocumentPatch, DocumentSplice, DocumentTurn, DocumentVersion,
     },
+    presence::{PresenceEvent, Present},
     spaces::{
         ClosedSpace, MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceAccess,
         SpaceImported, SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces,

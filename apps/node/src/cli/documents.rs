@@ -58,6 +58,21 @@ pub(crate) enum Doc {
     Undo(Paper),
     /// Take back the last undo
     Redo(Paper),
+    /// Make a new document of what this one shows, without its history
+    ///
+    /// A document keeps all that was ever written, so this is the way to shrink it. Let everybody
+    /// know that the copy is where they go on: nothing tells them, and what is written to the old
+    /// document isn't in it.
+    Copy {
+        #[command(flatten)]
+        paper: Paper,
+        /// The name of the new document
+        to: String,
+    },
+    /// Print who is there, as nodes come, say something else, and go
+    ///
+    /// As JSON one event a line. Control characters are escaped.
+    Presence(Attending),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +81,21 @@ pub(crate) struct Watching {
     pub(crate) paper: Paper,
     /// Stop after so many changes
     #[arg(long, value_name = "CHANGES")]
+    pub(crate) count: Option<u64>,
+    /// Stop after so long; without all of --count this exits with 4
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Attending {
+    #[command(flatten)]
+    pub(crate) paper: Paper,
+    /// What this node says of itself meanwhile: JSON, or else text
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) say: Option<String>,
+    /// Stop after so many lines
+    #[arg(long, value_name = "LINES")]
     pub(crate) count: Option<u64>,
     /// Stop after so long; without all of --count this exits with 4
     #[arg(long, value_name = "TIME", value_parser = time)]

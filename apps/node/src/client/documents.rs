@@ -4,7 +4,8 @@ use reqwest::Url;
 
 use super::{Client, ClientError, Events, TIMEOUT};
 use crate::api::{
-    Document, DocumentChange, DocumentEvent, DocumentSplice, DocumentTurn, DocumentVersion,
+    Document, DocumentChange, DocumentCopy, DocumentEvent, DocumentSplice, DocumentTurn,
+    DocumentVersion,
 };
 
 impl Client {
@@ -86,6 +87,18 @@ impl Client {
     ) -> Result<DocumentTurn, ClientError> {
         let url = self.document_url(space, document, Some("redo"))?;
         self.json(self.http.post(url).timeout(TIMEOUT)).await
+    }
+
+    /// Copies what a document shows into a new one, without its history.
+    pub async fn copy_document(
+        &self,
+        space: &str,
+        document: &str,
+        to: &str,
+    ) -> Result<DocumentVersion, ClientError> {
+        let url = self.document_url(space, document, Some("copy"))?;
+        // A large one takes its time.
+        self.json(self.http.post(url).json(&DocumentCopy { to: to.to_owned() })).await
     }
 
     /// All changes of a document, oldest first.

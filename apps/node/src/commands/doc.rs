@@ -2,6 +2,7 @@
 
 mod difference;
 mod edit;
+mod presence;
 mod version;
 mod watch;
 
@@ -28,6 +29,10 @@ pub(crate) async fn doc(common: &Common, command: Doc) -> anyhow::Result<()> {
     // While an editor runs, Ctrl-C is the editor's.
     if let Doc::Edit(paper) = &command {
         return edit::edit(common, paper).await;
+    }
+    // What is said while this runs is taken back when it is stopped.
+    if let Doc::Presence(attending) = &command {
+        return presence::presence(common, attending).await;
     }
     tokio::select! {
         // The signal comes first, so that it is caught before the work begins.
@@ -58,7 +63,26 @@ async fn run(common: &Common, command: Doc) -> anyhow::Result<()> {
             let none = "nothing to do again: no undo is remembered, or something was edited since";
             turned(common, node.explain(turn)?, none)
         }
+        Doc::Copy { paper, to } => copy(common, &paper, &to).await,
+        Doc::Presence(attending) => presence::presence(common, &attending).await,
     }
+}
+
+async fn copy(common: &Common, paper: &Paper, to: &str) -> anyhow::Result<()> {
+    if matches!(to, "" | "." | "..") {
+        bail!("the name {to:?} can't be in a URL; take another for the copy");
+    }
+    let node = connected(common, paper)?;
+    let copied = node.client.copy_document(&paper.space, &paper.name, to).await;
+    let copied = node.explain(copied)?;
+    match common.output {
+        Output::Json => output::json(&copied)?,
+        Output::Table => {
+            let (from, to) = (output::plain(&paper.name), output::plain(to));
+            output::note(&format!("{to} has what {from} shows; tell everybody to go on there"));
+        }
+    }
+    Ok(())
 }
 
 /// The node, for a document that a URL can name.

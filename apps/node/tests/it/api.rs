@@ -23,7 +23,7 @@ fn messages(node: &Node, topic: &str) -> String {
 }
 
 /// All that the OpenAPI document describes.
-const PATHS: [&str; 43] = [
+const PATHS: [&str; 46] = [
     "/health",
     "/health/live",
     "/health/ready",
@@ -51,6 +51,7 @@ const PATHS: [&str; 43] = [
     "/v1/spaces/{space}/archive",
     "/v1/spaces/{space}/close",
     "/v1/spaces/{space}/documents/{document}",
+    "/v1/spaces/{space}/documents/{document}/copy",
     "/v1/spaces/{space}/documents/{document}/events",
     "/v1/spaces/{space}/documents/{document}/history",
     "/v1/spaces/{space}/documents/{document}/redo",
@@ -63,6 +64,8 @@ const PATHS: [&str; 43] = [
     "/v1/spaces/{space}/members",
     "/v1/spaces/{space}/members/{peer}",
     "/v1/spaces/{space}/open",
+    "/v1/spaces/{space}/presence/{name}",
+    "/v1/spaces/{space}/presence/{name}/events",
     "/v1/spaces/{space}/ticket",
     "/v1/status",
     "/v1/topics",

@@ -61,6 +61,9 @@
 //! at that time is lost; a field to sort by keeps it. Of a list all items between the first and the
 //! last difference are compared with each other.
 //!
+//! What is derived names the crates `autosurgeon` and `automerge`: a program has both among its
+//! dependencies, of the releases that this crate has.
+//!
 //! `autosurgeon::Text` works too, with one trap: what was read can't be put elsewhere in the
 //! document (autosurgeon panics). `autosurgeon::Counter` put elsewhere forgets what it had.
 

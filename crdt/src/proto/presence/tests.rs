@@ -1,5 +1,10 @@
 //! One rule at a time.
 
+use proptest::{
+    collection::{btree_map, vec},
+    prelude::*,
+};
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -255,4 +260,23 @@ fn messages_are_stable_and_nothing_else_is_read() {
     assert_eq!(Message::decode(&[1, 0, 2, 1, b'a', 0, 0, 1, b'a', 0, 0]), None);
     let long = [&[1, 0, 1, 1, b'a', 0x10, 0x01][..], &[0; 4_097]].concat();
     assert_eq!(Message::decode(&long), None);
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_and_what_is_read_is_its_own_bytes(
+        asks: bool,
+        values in btree_map("\\PC{1,40}", vec(any::<u8>(), 0..60), 0..8),
+        at: usize,
+        byte: u8,
+    ) {
+        let message = Message { asks, values };
+        let mut bytes = message.encode();
+        prop_assert_eq!(Message::decode(&bytes), Some(message));
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if let Some(other) = Message::decode(&bytes) {
+            prop_assert_eq!(other.encode(), bytes);
+        }
+    }
 }

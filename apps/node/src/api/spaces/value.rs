@@ -1,15 +1,15 @@
-//! Values of maps, as JSON has them.
+//! Values of maps and of presence, as JSON has them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::api::json;
 
-/// Any value of a map: what JSON can say is written as it is, and what CBOR says beyond that is
+/// Any value: what JSON can say is written as it is, and what CBOR says beyond that is
 /// read as what comes nearest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
-pub(super) struct AnyJson(pub(super) Value);
+pub(in crate::api) struct AnyJson(pub(in crate::api) Value);
 
 impl<'de> Deserialize<'de> for AnyJson {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

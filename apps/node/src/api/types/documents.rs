@@ -23,6 +23,14 @@ pub struct DocumentVersion {
     pub version: Vec<String>,
 }
 
+/// Where a document is copied to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentCopy {
+    /// The copy's name, under which nothing was written yet.
+    pub to: String,
+}
+
 /// A place in a text, and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
