@@ -359,7 +359,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {
         // A hint takes the rest of the time.
         let deadline = if is_hint { shared.now() + third * 2 } else { until };
         loop {
-            let placement = shared.placement(until).await?;
+            let placement = shared.owned(until).await?;
             let partition = placement.partition_of(&key);
             let ask = Ask::Write {
                 partition,
@@ -368,9 +368,6 @@ impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {
                 level: level.to_byte(),
             };
             let mut owners = placement.owners(partition).to_vec();
-            if owners.is_empty() {
-                return Err(PartitionError::NoMembers);
-            }
             // This node needs nobody to reach itself.
             owners.sort_by_key(|owner| *owner != shared.me);
             let rounds = Some(if is_hint { 1 } else { 2 });
@@ -431,12 +428,9 @@ impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {
     ) -> Result<Vec<(PublicKey, T)>, PartitionError> {
         let (shared, level, until) = (self.shared(), self.reads, self.until());
         loop {
-            let placement = shared.placement(until).await?;
+            let placement = shared.owned(until).await?;
             let need = placement.need(partition, level);
             let nodes = self.order(&placement, partition);
-            if nodes.is_empty() {
-                return Err(PartitionError::NoMembers);
-            }
             let (mut is_too_large, mut is_other) = (false, false);
             let accept = |said: Said| {
                 if said == message::Declined::TooLarge.into() {

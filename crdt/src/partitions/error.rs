@@ -19,7 +19,7 @@ pub enum PartitionError {
     /// The map's settings haven't come from another node yet.
     #[error("the map's settings are not here yet; is a node reachable that has the map?")]
     NotReady,
-    /// Nobody owns anything.
+    /// Nobody owns anything, as far as was heard until the deadline.
     #[error("the map has no members yet; let a node join its members first")]
     NoMembers,
     /// Too few owners answered a read.

@@ -138,6 +138,18 @@ impl Shared {
         self.placement_when(until, |_| true).await
     }
 
+    /// The placement once somebody owns something, waited for until the deadline: the list of
+    /// members comes after the settings.
+    pub(super) async fn owned(&self, until: Time) -> Result<Arc<Placement>, PartitionError> {
+        let is_owned = |placement: &Placement| !placement.owners(0).is_empty();
+        match self.placement_when(until, is_owned).await {
+            Err(PartitionError::NotReady) if self.known.borrow().placement.is_some() => {
+                Err(PartitionError::NoMembers)
+            }
+            found => found,
+        }
+    }
+
     /// The placement once it is as wanted, waited for until the deadline.
     pub(super) async fn placement_when(
         &self,

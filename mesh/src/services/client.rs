@@ -182,8 +182,8 @@ impl<R> Calling<R> {
         self
     }
 
-    /// Asks the instance of this node and no other, once: what comes of it is the caller's to judge.
-    /// Fails at once if others are known to serve and this node isn't.
+    /// Asks the instance of this node and no other, once: what comes of it is the caller's to
+    /// judge. Fails at once if others are known to serve and this node isn't.
     pub fn peer(mut self, peer: &PeerId) -> Self {
         match public_key(peer) {
             Some(peer) => self.target = Target::Peer(peer),

@@ -352,7 +352,7 @@ mod tests {
     fn goal_names_are_unique_and_belong_to_a_work() {
         let ids: BTreeSet<_> = GOALS.iter().map(|goal| goal.id).collect();
         assert_eq!(ids.len(), GOALS.len());
-        let works = ["gossip/", "service/", "blob/", "crdt/"];
+        let works = ["gossip/", "service/", "blob/", "crdt/", "documents/"];
         assert!(ids.iter().all(|id| works.iter().any(|work| id.starts_with(work))));
     }
 

@@ -156,10 +156,8 @@ fn what_can_not_be_is_told() {
     };
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     assert!(error(&["--nodes", "1"]).contains("from 2 to 200"));
-    assert!(
-        error(&["--stages", "dance"])
-            .contains("form, publish, restart, serve, spread, maps, type, flood, churn")
-    );
+    let stages = "form, publish, restart, serve, spread, maps, type, kills, flood, churn";
+    assert!(error(&["--stages", "dance"]).contains(stages));
     assert!(error(&["--input", "/nowhere"]).contains("name a text file with --input"));
     assert!(error(&["--aether", "/nowhere", "--input", manifest]).contains("build it first"));
     assert!(error(&["leash", "0", "/bin/true"]).contains("the lab is gone"));
