@@ -26,15 +26,14 @@
 //!    that of the removal's feed*, but for feeds whose grant lists it as overridden. So a removal
 //!    and a grant that don't know of each other end with the member removed, and a later grant that
 //!    lists the removal admits him again, with new feeds; it brings nothing of the old ones back.
-//! 6. **Pins.** A removal lists the tips that it leaves standing, and what it doesn't list is void.
-//!    For a feed with standing removals no hash rule applies: *kept* is the union of the chains
-//!    that each of them pins, so that each can be shown to who comes later; *counted* is their
-//!    intersection, the strictest.
+//! 6. **Pins.** A removal lists the tips that it leaves standing. A feed in which some standing
+//!    removal lists none is void. In any other with standing removals no hash rule applies: *kept*
+//!    is the union of the chains that each of them pins, so that each can be shown to who comes
+//!    later; *counted* is their intersection, the strictest.
 //! 7. **Pending.** A removal is about a feed only as soon as the chains that it pins *in this feed*
 //!    are held. Until then the feed goes on, and the removal is [pending](Access::pending) for it.
-//!    A feed in which it pins nothing needs no chain: it is void at once. Whoever holds the chains
-//!    keeps them, so what one honest replica takes as removed all come to take so; a pin that names
-//!    nothing real never counts anywhere.
+//!    Whoever holds the chains keeps them, so what one honest replica takes as removed all come to
+//!    take so; a pin that names nothing real never counts anywhere.
 //! 8. **Parts.** A removal of many tips takes several entries in a row, each but the last marked as
 //!    going on. It counts when its last entry is there, under the hash of that entry's header, with
 //!    the pins of all parts. One that is cut off never counts.
@@ -42,6 +41,11 @@
 //! Rule 7 goes by feeds and not by whole removals: else a removal that pins a chain of a feed whose
 //! grant fell, which nobody is bound to keep, could never count for a newcomer; and whether it does
 //! could hang on itself, if the grant is the removed member's own.
+//!
+//! Rule 6 voids a feed of which nothing counts even where another removal pins something of it:
+//! whether anything stands under an [`Authority`] then hangs on operations alone. Did it hang on
+//! chains that are held, which may be a branch under another authority, two branches of a liar could
+//! take turns for ever.
 //!
 //! [`Header::fits`] refuses a checkpoint's pin outside owners' own feeds, for all replicas and
 //! whatever is granted, as invalid. Rule 2 cuts it there too. Both say the same: the entry is in no

@@ -20,8 +20,8 @@ pub enum Standing {
     Void(Void),
     /// Trunk and two lanes, all of which counts.
     Open,
-    /// What the removals of its author leave of it: that may be more than counts, or nothing as
-    /// long as one that leaves something is [pending](Access::pending).
+    /// What the removals of its author leave of it, each of them something: that may be more than
+    /// counts.
     Pinned(Pinned),
 }
 
@@ -38,7 +38,7 @@ pub enum Void {
     /// The grant makes its author a reader.
     #[error("a reader writes nothing")]
     Reader,
-    /// Its author was removed, and no removal leaves anything of it standing.
+    /// Its author was removed, and a removal leaves nothing of it standing.
     #[error("the author was removed, and nothing of the feed left standing")]
     Removed {
         /// A removal that says so: its last entry, if it has several.
@@ -90,21 +90,18 @@ impl Access {
         };
         let held = self.held.get(&feed);
         let mut removals = Vec::new();
-        let mut leave_nothing = true;
         for removal in self.removals(feed.author, rank).filter(|id| !overrides(over, id)) {
             let pins = self.pins(removal).filter(|pin| pin.incarnation == feed.incarnation);
             let tips: BTreeSet<Tip> = pins.map(tip_of).collect();
-            leave_nothing &= tips.is_empty();
+            if tips.is_empty() {
+                return Standing::Void(Void::Removed { by: removal });
+            }
             // Rule 7.
             if tips.iter().all(|tip| held.is_some_and(|held| held.has(*tip))) {
                 removals.push(Left { removal, tips: tips.into_iter().collect() });
             }
         }
-        let Some(first) = removals.first() else { return Standing::Open };
-        if leave_nothing {
-            return Standing::Void(Void::Removed { by: first.removal });
-        }
-        Standing::Pinned(Pinned::new(removals))
+        if removals.is_empty() { Standing::Open } else { Standing::Pinned(Pinned::new(removals)) }
     }
 
     /// The rank of a feed, unless its authority doesn't stand. Removals aren't looked at.

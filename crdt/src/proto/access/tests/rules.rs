@@ -172,24 +172,50 @@ fn the_door_is_open_to_the_chains_of_a_pending_removal() {
     let mut scene = Scene::new(Mode::Granted);
     let mut access = scene.access();
     let grants = scene.grants(&[(3, Role::Admin), (6, Role::Writer)]);
-    let chain = scene.plain(6, 1, &grants[1], 2);
-    let strict = scene.after(&grants[1], from(6, &[]));
+    let chain = scene.plain(6, 1, &grants[1], 3);
+    let strict = scene.after(&grants[1], from(6, &[&chain[0]]));
     let lenient = scene.begin(3, 1, granted(&grants[0]), from(6, &[&chain[1]]));
     for signed in grants.iter().chain([&strict, &lenient]) {
         access.insert(&signed.header, signed.authority).unwrap();
     }
-    let nothing = Left { removal: strict.id(), tips: vec![] };
+    access.hold(&chain[0].id(), []);
+    let short = Left { removal: strict.id(), tips: vec![chain[0].tip()] };
     let standing = access.standing(feed(6, 1), granted(&grants[1]));
-    assert_eq!(standing, Standing::Pinned(Pinned::new(vec![nothing.clone()])));
-    assert_eq!(access.admit(&chain[0].header, chain[0].authority), Ok(()));
+    assert_eq!(standing, Standing::Pinned(Pinned::new(vec![short.clone()])));
+    assert_eq!(access.admit(&chain[1].header, chain[1].authority), Ok(()));
     access.hold(&chain[1].id(), []);
     let left = Left { removal: lenient.id(), tips: vec![chain[1].tip()] };
     let Standing::Pinned(pinned) = access.standing(feed(6, 1), granted(&grants[1])) else {
         panic!("it is pinned")
     };
-    assert_eq!(pinned.tips(), [chain[1].tip()]);
+    assert_eq!(pinned.tips(), [chain[0].tip(), chain[1].tip()]);
     assert_eq!(pinned.removals().len(), 2);
-    assert!([nothing, left].iter().all(|left| pinned.removals().contains(left)));
+    assert!([short, left].iter().all(|left| pinned.removals().contains(left)));
+}
+
+#[test]
+fn a_removal_that_pins_nothing_of_a_feed_voids_it_whatever_others_pin() {
+    let mut scene = Scene::new(Mode::Granted);
+    let mut access = scene.access();
+    let grants = scene.grants(&[(3, Role::Admin), (6, Role::Writer)]);
+    let chain = scene.plain(6, 1, &grants[1], 2);
+    let nothing = scene.after(&grants[1], from(6, &[]));
+    let again = scene.after(&nothing, to(6, Role::Writer, &[&nothing]));
+    let lenient = scene.begin(3, 1, granted(&grants[0]), from(6, &[&chain[1]]));
+    for signed in grants.iter().chain([&nothing, &again, &lenient]) {
+        access.insert(&signed.header, signed.authority).unwrap();
+    }
+    let void = Void::Removed { by: nothing.id() };
+    for _ in 0..2 {
+        let standing = access.standing(feed(6, 1), granted(&grants[1]));
+        assert_eq!(standing, Standing::Void(void));
+        assert_eq!(access.admit(&chain[1].header, chain[1].authority), Err(Refusal::Void(void)));
+        // A branch that states the grant which overrides that removal isn't displaced by one that
+        // states the other, whichever of them is held.
+        let stated = [granted(&grants[1]), granted(&again)];
+        assert_eq!(access.authority_of(feed(6, 1), stated), Some(granted(&again)));
+        access.hold(&chain[1].id(), []);
+    }
 }
 
 #[test]

@@ -138,8 +138,9 @@ impl Spec {
         self.rank(removal.feed) > rank
     }
 
-    /// What each removal that stands against the feed leaves of it; pending ones aside.
-    fn left(&self, feed: FeedId, tree: &Tree) -> Vec<BTreeSet<Tip>> {
+    /// What each removal that stands against the feed leaves of it; pending ones aside. `None` if
+    /// one leaves nothing.
+    fn left(&self, feed: FeedId, tree: &Tree) -> Option<Vec<BTreeSet<Tip>>> {
         let over = match self.authority(feed) {
             Authority::Grant(id) => self.grant(&id).map(|(_, _, over)| over).unwrap_or_default(),
             Authority::Genesis => Vec::new(),
@@ -151,10 +152,14 @@ impl Spec {
             }
             let pins = pins.iter().filter(|pin| pin.incarnation == feed.incarnation);
             let tips = pins.map(|pin| Tip { number: pin.number, hash: pin.hash });
-            let ways: Option<Vec<_>> = tips.map(|tip| way(tree, tip)).collect();
+            let tips: Vec<Tip> = tips.collect();
+            if tips.is_empty() {
+                return None;
+            }
+            let ways: Option<Vec<_>> = tips.into_iter().map(|tip| way(tree, tip)).collect();
             left.extend(ways.map(|ways| ways.into_iter().flatten().collect()));
         }
-        left
+        Some(left)
     }
 
     /// What every replica holds of a feed.
@@ -163,8 +168,11 @@ impl Spec {
             return BTreeSet::new();
         }
         let tree = self.cut(feed);
-        let left = self.left(feed, &tree);
-        if left.is_empty() { two_lanes(&tree) } else { left.into_iter().flatten().collect() }
+        match self.left(feed, &tree) {
+            None => BTreeSet::new(),
+            Some(left) if left.is_empty() => two_lanes(&tree),
+            Some(left) => left.into_iter().flatten().collect(),
+        }
     }
 
     /// What of it counts.
@@ -173,13 +181,17 @@ impl Spec {
             return BTreeSet::new();
         }
         let tree = self.cut(feed);
-        let all = self.left(feed, &tree).into_iter().reduce(|some, other| &some & &other);
+        let Some(left) = self.left(feed, &tree) else { return BTreeSet::new() };
+        let all = left.into_iter().reduce(|some, other| &some & &other);
         all.unwrap_or_else(|| two_lanes(&tree))
     }
 
     /// How many removals stand against a feed.
     pub(super) fn standing_removals(&self, feed: FeedId) -> usize {
-        if self.is_void(feed) { 0 } else { self.left(feed, &self.cut(feed)).len() }
+        if self.is_void(feed) {
+            return 0;
+        }
+        self.left(feed, &self.cut(feed)).map_or(0, |left| left.len())
     }
 
     pub(super) fn role(&self, key: PublicKey) -> Option<Role> {
