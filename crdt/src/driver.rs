@@ -59,6 +59,9 @@ const MAX_GATHERED: usize = 16 << 20;
 const MAX_EDITS: usize = 16_384;
 /// Edits that wait to be drafted, above which no more requests are looked at.
 const MAX_WAITING: usize = 4 * MAX_EDITS;
+/// Edits of a space that are drafted while a commit is under way: so many that an entry of their
+/// own costs little. Fewer wait, and share an entry with those who come meanwhile.
+const AHEAD: usize = 512;
 /// How long the next commit may wait for those whom the last one answered.
 const LINGER: Duration = Duration::from_millis(2);
 /// How often the wall clock is looked at: it may be set.
@@ -407,7 +410,8 @@ impl Driver {
 
     /// Whether those who were answered last may be about to write again.
     fn is_lingering(&self) -> bool {
-        let waiting: usize = self.rooms.values().map(|room| room.edits.len()).sum();
+        let drafted = |room: &Room| room.waiting.values().map(Vec::len).sum::<usize>();
+        let waiting: usize = self.rooms.values().map(|room| room.edits.len() + drafted(room)).sum();
         self.committing.is_none() && waiting < self.answered && self.now() < self.linger
     }
 
@@ -653,15 +657,16 @@ impl Driver {
         room.opened.shelf.write(changes, &mut self.gathered.batch);
     }
 
-    /// Drafts what waits and commits what is gathered, if no commit is under way.
+    /// Drafts what waits and commits what is gathered, if no commit is under way; else drafts what
+    /// is much.
     fn commit(&mut self) {
-        if self.committing.is_some() || self.is_lingering() {
+        if self.committing.is_some() {
+            return self.draft_all(AHEAD);
+        }
+        if self.is_lingering() {
             return;
         }
-        let waiting = self.rooms.iter().filter(|(_, room)| !room.edits.is_empty());
-        for space in waiting.map(|(space, _)| *space).collect::<Vec<_>>() {
-            self.draft(space);
-        }
+        self.draft_all(1);
         self.sweep();
         if self.gathered.batch.is_empty() {
             return;
@@ -672,6 +677,23 @@ impl Driver {
         let ticket = self.store.commit(batch, Durability::Synced);
         self.committing = Some((changes, ticket));
         self.since = self.now();
+    }
+
+    /// Drafts what waits in each space, if that is so many edits.
+    fn draft_all(&mut self, least: usize) {
+        let has_many = |room: &Room| {
+            let mut edits = 0;
+            room.edits.iter().any(|(some, _)| {
+                edits += some.len().max(1);
+                edits >= least
+            })
+        };
+        let many = self.rooms.iter().filter(|(_, room)| has_many(room));
+        for space in many.map(|(space, _)| *space).collect::<Vec<_>>() {
+            if self.gathered.bytes < MAX_GATHERED {
+                self.draft(space);
+            }
+        }
     }
 
     /// Puts the edits of all who wait together, so that they share an entry.

@@ -26,7 +26,7 @@ mod overlay;
 
 use std::{collections::BTreeMap, convert::Infallible, error::Error, ops::Bound};
 
-pub use self::overlay::{Changes, Overlay};
+pub use self::overlay::{Changes, Noted, Overlay};
 
 /// Rows that are read, written or not.
 pub trait Base {

@@ -11,7 +11,7 @@ use crate::proto::{
     entry::{Authority, Draft, DraftError, MAX_ROWS_PER_FEED, Place},
     id::{EntryId, FeedId},
     map::{self, Edit},
-    rows::Base,
+    rows::{Base, Noted},
 };
 
 impl<B: Base> Replica<B> {
@@ -57,7 +57,11 @@ impl<B: Base> Replica<B> {
         let mut last = None;
         while !edits.is_empty() {
             let own = self.own_feed(now);
-            let drafted = map::draft(edits, &own, self.book.rows(), self.book.catalog());
+            // Each row that is read here is read again when the entry is applied.
+            let rows = Noted::of(self.book.rows());
+            let drafted = map::draft(edits, &own, &rows, self.book.catalog());
+            let found = rows.into_found();
+            self.book.rows_mut().note(found);
             let drafted = match drafted {
                 Ok(drafted) => drafted,
                 Err(map::WriteError::Rows(error)) => return Err(error),

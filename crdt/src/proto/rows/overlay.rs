@@ -1,6 +1,6 @@
 //! Rows of which the newest aren't durable yet.
 
-use std::{collections::BTreeMap, iter, mem};
+use std::{cell::RefCell, collections::BTreeMap, iter, mem};
 
 use super::{Base, Rows, Scanned, range};
 
@@ -22,6 +22,7 @@ pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 ///
 /// In memory is each row that was changed and isn't settled, twice if it was changed again after it
 /// was sealed. A look-up in it costs two searches beside the base's; a scan, two comparisons a row.
+/// What was read by [`Noted`], and is read again before the next seal, costs the base nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay<B> {
     base: B,
@@ -29,12 +30,15 @@ pub struct Overlay<B> {
     /// The last sealed change of each row that isn't settled, and its generation.
     sealed: BTreeMap<Vec<u8>, (u64, Option<Vec<u8>>)>,
     generation: u64,
+    /// What the base was just read to hold.
+    noted: Changes,
 }
 
 impl<B> Overlay<B> {
     /// The rows of a base.
     pub const fn new(base: B) -> Self {
-        Self { base, open: Changes::new(), sealed: BTreeMap::new(), generation: 0 }
+        let sealed = BTreeMap::new();
+        Self { base, open: Changes::new(), sealed, generation: 0, noted: Changes::new() }
     }
 
     /// The base.
@@ -52,11 +56,18 @@ impl<B> Overlay<B> {
     /// one. It may be empty. Copies the changes.
     pub fn seal(&mut self) -> (u64, Changes) {
         self.generation += 1;
+        self.noted.clear();
         let changes = mem::take(&mut self.open);
         for (key, value) in &changes {
             self.sealed.insert(key.clone(), (self.generation, value.clone()));
         }
         (self.generation, changes)
+    }
+
+    /// Takes what was just read of these rows, which is read again before the next
+    /// [`seal`](Self::seal): the base isn't written before that.
+    pub fn note(&mut self, noted: Changes) {
+        self.noted = noted;
     }
 
     /// Says that the base has the generations as far as `upto`. Drops them; costs a walk over what
@@ -76,7 +87,10 @@ impl<B: Base> Base for Overlay<B> {
         if let Some((_, value)) = self.sealed.get(key) {
             return Ok(value.clone());
         }
-        self.base.get(key)
+        match self.noted.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.base.get(key),
+        }
     }
 
     fn scan(
@@ -104,6 +118,43 @@ impl<B: Base> Rows for Overlay<B> {
     fn delete(&mut self, key: &[u8]) -> Result<(), B::Error> {
         self.open.insert(key.to_vec(), None);
         Ok(())
+    }
+}
+
+/// A base that notes what look-ups in it find, for [`Overlay::note`]. Scans aren't noted.
+#[derive(Debug)]
+pub struct Noted<'a, B> {
+    base: &'a B,
+    found: RefCell<Changes>,
+}
+
+impl<'a, B> Noted<'a, B> {
+    /// Reads this base.
+    pub fn of(base: &'a B) -> Self {
+        Self { base, found: RefCell::default() }
+    }
+
+    /// What was found.
+    pub fn into_found(self) -> Changes {
+        self.found.into_inner()
+    }
+}
+
+impl<'a, B: Base> Base for Noted<'a, B> {
+    type Error = B::Error;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, B::Error> {
+        let value = self.base.get(key)?;
+        self.found.borrow_mut().insert(key.to_vec(), value.clone());
+        Ok(value)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        below: Option<&[u8]>,
+    ) -> impl Iterator<Item = Scanned<Self>> + use<'_, 'a, B> {
+        self.base.scan(from, below)
     }
 }
 

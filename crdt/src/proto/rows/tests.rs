@@ -82,6 +82,8 @@ enum Step {
     Write(usize),
     /// Some of the generations that are in the base are known to be.
     Settle(usize),
+    /// All rows are read and noted.
+    Note,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -91,6 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Seal),
         2 => (0..6usize).prop_map(Step::Write),
         2 => (0..3usize).prop_map(Step::Settle),
+        2 => Just(Step::Note),
     ]
 }
 
@@ -142,6 +145,14 @@ proptest! {
                     overlay.settled(written[of]);
                     written.drain(..=of);
                 }
+                Step::Note => {
+                    let noted = Noted::of(&overlay);
+                    for byte in 0..9 {
+                        noted.get(&key(byte)).unwrap();
+                    }
+                    let found = noted.into_found();
+                    overlay.note(found);
+                }
                 Step::Write(_) | Step::Settle(_) => {}
             }
             prop_assert_eq!(all(&overlay, &[], None), all(&model, &[], None));
@@ -173,7 +184,7 @@ proptest! {
                     model.delete(&key(byte)).unwrap();
                     overlay.delete(&key(byte)).unwrap();
                 }
-                Step::Seal | Step::Write(_) | Step::Settle(_) => {
+                Step::Seal | Step::Write(_) | Step::Settle(_) | Step::Note => {
                     let (generation, changes) = overlay.seal();
                     prop_assert_eq!(generation, last + 1);
                     last = generation;
