@@ -69,9 +69,10 @@ const MAX_TOLD: usize = 1024;
 /// What handles ask for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Opens a space, and remembers it.
+    /// Opens a space, and remembers it, and whether it is the control space of a map.
     Open {
         genesis: Genesis,
+        is_map: bool,
         reply: oneshot::Sender<Result<Opened, OpenError>>,
     },
     List {
@@ -161,6 +162,8 @@ pub(crate) struct Writer {
 #[derive(Clone, Debug)]
 pub(crate) struct Opened {
     pub(crate) genesis: Genesis,
+    /// Whether it is the control space of a partitioned map.
+    pub(crate) is_map: bool,
     pub(crate) shelf: Shelf,
     pub(crate) names: Names,
     pub(crate) told: broadcast::Sender<Told>,
@@ -338,7 +341,8 @@ impl Driver {
             let listed = Listed::decode(&value).ok_or(StartError::List)?;
             driver.leaves.number(listed.number);
             let space = listed.genesis.space_id();
-            if listed.listing == Listing::Closed {
+            // Partitions are opened when their map is.
+            if !matches!(listed.listing, Listing::Open | Listing::Map) {
                 driver.leaves.close(listed);
                 continue;
             }
@@ -421,8 +425,9 @@ impl Driver {
         match request {
             // Whoever asked and is gone needs no answer.
             request if self.is_put_off(&request) => self.leaves.put_off(request),
-            Request::Open { genesis, reply } => {
-                let _ = reply.send(self.open_space(genesis, Listing::Open));
+            Request::Open { genesis, is_map, reply } => {
+                let listing = if is_map { Listing::Map } else { Listing::Open };
+                let _ = reply.send(self.open_space(genesis, listing));
             }
             Request::List { reply } => {
                 let is_users = |room: &&Room| !room.is_leaving && room.part.is_none();
@@ -462,33 +467,37 @@ impl Driver {
                 let _ = reply.send(room.map(|room| Status::of(&room.replica)));
             }
             Request::Offer { space, records, reply } => self.take_in(space, records, reply),
-            Request::Leave { space, deletes, reply } => self.leave(space, deletes, reply),
+            Request::Leave { space, deletes, reply } => self.leave(space, deletes, Some(reply)),
             Request::Again { space, reply } => drop(reply.send(self.open_again(&space))),
             Request::ListClosed { reply } => drop(reply.send(self.leaves.closed())),
             Request::Part(part) => self.on_part(part),
         }
     }
 
-    /// Opens a space that may be new here, and offers it to all peers.
+    /// Opens a space that may be new here, and offers it to all peers. One that is a map's control
+    /// space stays that.
     fn open_space(&mut self, genesis: Genesis, listing: Listing) -> Result<Opened, OpenError> {
         let space = genesis.space_id();
-        if let Some(room) = self.rooms.get(&space) {
-            return Ok(room.opened.clone());
-        }
-        let number = self.leaves.number_of(&space);
+        let (number, listing) = match self.rooms.get(&space).map(|room| &room.opened) {
+            Some(opened) if opened.is_map || listing != Listing::Map => return Ok(opened.clone()),
+            Some(opened) => (opened.shelf.number(), listing),
+            None if self.leaves.is_map(&space) => (self.leaves.number_of(&space), Listing::Map),
+            None => (self.leaves.number_of(&space), listing),
+        };
         // What can't be opened is not to be listed: no driver would start with it.
         Access::new(genesis.clone()).map_err(|_| OpenError::Mode(genesis.mode()))?;
         let listed = Listed { listing, number, genesis: genesis.clone() };
         let mut batch = Batch::new();
         batch.put(&self.list, space.as_hash().as_bytes(), &listed.encode());
         self.store.commit(batch, Durability::Synced).wait()?;
+        if let Some(room) = self.rooms.get_mut(&space) {
+            room.opened.is_map = true;
+            return Ok(room.opened.clone());
+        }
         self.leaves.number(number);
         let opened = self.enter(number, genesis, listing)?;
         self.leaves.open_again(&space);
-        let peers: Vec<PeerId> = self.links.keys().copied().collect();
-        for peer in peers {
-            self.offer(&peer, space);
-        }
+        self.offer_to_all(space);
         Ok(opened)
     }
 
@@ -514,7 +523,8 @@ impl Driver {
         let part = (listing == Listing::Part).then(parts::Keeping::default);
         // Nobody watches a partition.
         let (told, _) = broadcast::channel(if part.is_some() { 1 } else { MAX_TOLD });
-        let opened = Opened { genesis, shelf, names, told, desks: Desks::default() };
+        let is_map = listing == Listing::Map;
+        let opened = Opened { genesis, is_map, shelf, names, told, desks: Desks::default() };
         let room = Room {
             replica,
             opened: opened.clone(),

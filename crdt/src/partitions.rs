@@ -3,6 +3,7 @@
 mod error;
 mod hub;
 mod keeping;
+mod maps;
 mod scanning;
 mod serving;
 
@@ -13,23 +14,19 @@ use aether_mesh::{PeerId, identity};
 use minicbor::bytes::{ByteArray, ByteVec};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use self::hub::Hub;
-use self::hub::Shared;
+pub(crate) use self::maps::Maps;
 pub use self::{
     error::PartitionError,
     scanning::{ParseCursorError, ScanCursor, ScanPage},
 };
+use self::{hub::Hub, hub::Shared};
 use crate::{
-    Key, Space, Spaces, Ticket,
+    Key, Ticket,
     collections::{decode, encode},
     proto::{
         id::SpaceId,
-        map::{Action, Element, Rule},
-        partitions::{
-            Answer, Ask, Level, Partitioning, Placement, Role, Said, Standing, gather, join,
-            message, placement,
-        },
-        space::Mode,
+        map::{Element, Rule},
+        partitions::{Answer, Ask, Level, Placement, Role, Said, Standing, gather, join, message},
     },
 };
 
@@ -59,8 +56,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// **Cost.** A write is one entry in one feed, and crosses the net once for each owner. A read at
 /// quorum asks that many owners. On disk a key is where its owners are, and nowhere else.
 ///
-/// After a restart the map goes on when it is [opened](Spaces::partitioned), and as long as a
-/// handle is there. Cloning is cheap.
+/// After a restart the map goes on by itself when the node's [`Spaces`](crate::Spaces) are opened,
+/// until it is [closed](crate::Spaces::close). Cloning is cheap.
 pub struct PartitionedMap<K, V> {
     hub: Arc<Hub>,
     reads: Level,
@@ -75,73 +72,6 @@ impl<K, V> Clone for PartitionedMap<K, V> {
     }
 }
 
-impl Spaces {
-    /// Founds a map that is split so. Nobody owns anything of it until a member
-    /// [joins](PartitionedMap::join_members), this node, say. Its name is that of a space, which
-    /// [`Spaces::list`] lists; its partitions it doesn't.
-    ///
-    /// # Errors
-    /// The name has more than 255 bytes; or the disk.
-    pub async fn create_partitioned<K, V>(
-        &self,
-        name: &str,
-        partitioning: Partitioning,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        let control = self.create_as(name, Mode::Open).await?;
-        let settings = Action::Put(partitioning.encode());
-        keeping::set(&control, placement::config(), Vec::new(), settings).await?;
-        self.open_partitioned(control).await
-    }
-
-    /// Takes part in the map that a [ticket](PartitionedMap::ticket) names: to read and write it.
-    /// What it holds comes once it [joins the members](PartitionedMap::join_members).
-    ///
-    /// # Errors
-    /// The ticket isn't one; or the disk.
-    pub async fn join_partitioned<K, V>(
-        &self,
-        ticket: &str,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        if Ticket::decode(ticket).map_err(crate::OpenError::from)?.genesis().mode() != Mode::Open {
-            return Err(PartitionError::Mode);
-        }
-        let control = self.join(ticket).await?;
-        self.open_partitioned(control).await
-    }
-
-    /// The map of this name or id that this node created or joined before.
-    ///
-    /// # Errors
-    /// As [`Spaces::get`]. A space that isn't a map's is opened, and never ready.
-    pub async fn partitioned<K, V>(
-        &self,
-        id_or_name: &str,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        let control = self.get(id_or_name).await?;
-        self.open_partitioned(control).await
-    }
-
-    async fn open_partitioned<K, V>(
-        &self,
-        control: Space,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        let mut maps = self.maps().lock().await;
-        maps.retain(|_, hub| hub.strong_count() > 0);
-        let open = maps.get(&control.id()).and_then(std::sync::Weak::upgrade);
-        let hub = match open.filter(|hub| !hub.shared.control.is_left()) {
-            Some(hub) => hub,
-            None => {
-                let id = control.id();
-                let hub = Arc::new(Hub::open(self, control).await?);
-                maps.insert(id, Arc::downgrade(&hub));
-                hub
-            }
-        };
-        let (reads, writes) = (Level::Quorum, Level::Quorum);
-        Ok(PartitionedMap { hub, reads, writes, deadline: DEADLINE, types: PhantomData })
-    }
-}
-
 /// A member of a partitioned map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PartitionMember {
@@ -151,6 +81,27 @@ pub struct PartitionMember {
     pub is_leaving: bool,
     /// How many partitions it owns.
     pub owns: usize,
+}
+
+/// A node's copy of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionCopy {
+    /// The partition's number, from 0 on.
+    pub partition: u16,
+    /// How it stands with the copy.
+    pub state: CopyState,
+}
+
+/// How it stands with a node's copy of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyState {
+    /// The node owns the partition, and the copy is whole.
+    Whole,
+    /// The node owns the partition, and fetches what others have of it.
+    Fetching,
+    /// The node doesn't own the partition, and hands over what it has.
+    Parting,
 }
 
 /// How it stands with a partitioned map on a node.
@@ -174,6 +125,8 @@ pub struct PartitionStatus {
     pub parting: usize,
     /// How many it has handed over since it was started.
     pub parted: u64,
+    /// What it has or is about to have, ascending: those it owns, and those it is handing over.
+    pub copies: Vec<PartitionCopy>,
     /// A hash of the settings and the list of members: equal on two nodes that agree on them.
     pub view: String,
 }
@@ -289,7 +242,8 @@ impl<K, V> PartitionedMap<K, V> {
     /// The settings aren't here yet.
     pub async fn status(&self) -> Result<PartitionStatus, PartitionError> {
         let placement = self.shared().placement(self.until()).await?;
-        let progress = self.shared().known().progress;
+        let known = self.shared().known();
+        let progress = known.progress;
         let standing = placement.members().get(&self.shared().me);
         Ok(PartitionStatus {
             partitions: placement.partitioning().partitions(),
@@ -301,6 +255,7 @@ impl<K, V> PartitionedMap<K, V> {
             whole: progress.whole,
             parting: progress.parting,
             parted: progress.parted,
+            copies: placement.partitions().filter_map(|n| copy(n, known.role(n))).collect(),
             view: placement.view().to_string(),
         })
     }
@@ -308,6 +263,16 @@ impl<K, V> PartitionedMap<K, V> {
     fn until(&self) -> Time {
         self.shared().now() + self.deadline
     }
+}
+
+fn copy(partition: u16, role: Role) -> Option<PartitionCopy> {
+    let state = match role {
+        Role::Owner { is_whole: true } => CopyState::Whole,
+        Role::Owner { is_whole: false } => CopyState::Fetching,
+        Role::Former { .. } => CopyState::Parting,
+        Role::Stranger => return None,
+    };
+    Some(PartitionCopy { partition, state })
 }
 
 impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {

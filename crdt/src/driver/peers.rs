@@ -66,6 +66,12 @@ impl Driver {
     }
 
     /// Tells a peer of a space, without which it doesn't understand what is told.
+    pub(super) fn offer_to_all(&mut self, space: SpaceId) {
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            self.offer(&peer, space);
+        }
+    }
+
     pub(super) fn offer(&mut self, peer: &PeerId, space: SpaceId) {
         let me = self.key.public();
         let is_staying = self.rooms.get(&space).is_some_and(Room::is_open);
