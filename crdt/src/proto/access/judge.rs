@@ -104,6 +104,14 @@ impl Access {
         if removals.is_empty() { Standing::Open } else { Standing::Pinned(Pinned::new(removals)) }
     }
 
+    /// Whether a removal is about a feed that is written by `authority`, once the chains that it
+    /// pins there are held: it stands, from above the feed's rank, and the grant doesn't override
+    /// it. Rule 5 of the [module](super).
+    pub fn is_about(&self, removal: EntryId, feed: FeedId, authority: Authority) -> bool {
+        let Ok((rank, over)) = self.given(feed, authority) else { return false };
+        !overrides(over, &removal) && self.removals(feed.author, rank).any(|id| id == removal)
+    }
+
     /// The rank of a feed, unless its authority doesn't stand. Removals aren't looked at.
     pub fn rank(&self, feed: FeedId, authority: Authority) -> Result<Role, Void> {
         self.given(feed, authority).map(|(rank, _)| rank)

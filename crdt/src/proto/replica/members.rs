@@ -90,7 +90,15 @@ impl<B: Base> Replica<B> {
         let is_members = |pin: &&EntryId| pin.feed.author == *member;
         let before: BTreeSet<EntryId> = self.awaited.iter().filter(is_members).copied().collect();
         self.awaited.retain(|pin| pin.feed.author != *member);
-        self.awaited.extend(self.access.pending(member).iter().map(|pending| pending.pin));
+        let mut pending = self.access.pending(member);
+        // Of a feed that it isn't about, a removal says nothing of what is kept.
+        pending.retain(|of| {
+            let known = self.book.known(&of.pin.feed);
+            known.is_none_or(|known| {
+                self.access.is_about(of.removal, of.pin.feed, known.authority())
+            })
+        });
+        self.awaited.extend(pending.iter().map(|pending| pending.pin));
         let mut feeds: BTreeSet<FeedId> = before.iter().map(|pin| pin.feed).collect();
         feeds.retain(|feed| !self.awaited.iter().any(|pin| pin.feed == *feed));
         for feed in feeds {

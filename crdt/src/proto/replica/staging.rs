@@ -124,8 +124,15 @@ impl<B: Base> Replica<B> {
     /// Keeps a chain that is whole, if all are that its removal pins in the feed.
     fn adopt(&mut self, pin: EntryId) -> Result<(), B::Error> {
         let (feed, pending) = (pin.feed, self.access.pending(&pin.feed.author));
-        let removals: BTreeSet<EntryId> =
-            pending.iter().filter(|of| of.pin == pin).map(|of| of.removal).collect();
+        let Some(known) = self.book.known(&feed) else { return Ok(()) };
+        let authority = known.authority();
+        let is_about = |removal: &EntryId| self.access.is_about(*removal, feed, authority);
+        let removals: BTreeSet<EntryId> = pending
+            .iter()
+            .filter(|of| of.pin == pin)
+            .map(|of| of.removal)
+            .filter(is_about)
+            .collect();
         let mut pins = BTreeSet::new();
         for removal in removals {
             let of_removal = pending.iter().filter(|of| of.removal == removal);
@@ -139,11 +146,8 @@ impl<B: Base> Replica<B> {
                 pins.extend(all);
             }
         }
-        let Some(known) = self.book.known(&feed).filter(|_| !pins.is_empty()) else {
-            return Ok(());
-        };
-        let authority = known.authority();
-        if let Standing::Void(_) = self.access.standing(feed, authority) {
+        let is_void = matches!(self.access.standing(feed, authority), Standing::Void(_));
+        if pins.is_empty() || is_void {
             return Ok(());
         }
         let before = self.book.last();

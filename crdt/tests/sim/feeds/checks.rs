@@ -9,10 +9,10 @@ use std::{
 use aether_core::Hash;
 use aether_crdt::proto::{
     book::Book,
-    id::{EntryId, Position},
+    id::{EntryId, FeedId, Position},
     map,
     replica::Replica,
-    sync::digest,
+    sync::{Row, digest},
 };
 use aether_sim::{Mixed, NodeId, Run, Scenario, World};
 
@@ -62,6 +62,12 @@ pub(super) fn world(run: Run, scenario: Scenario, guests: &Guests) -> World<Gues
         let now = (synced, digest);
         if !is_still || last.insert(node, now) == Some(now) {
             return Ok(());
+        }
+        let kept = host.replica.book().catalog().feeds().iter();
+        let kept = kept.map(|known| (known.id(), Row::of(known.id(), known.feed())));
+        let kept: BTreeMap<FeedId, Row> = kept.filter(|(_, row)| !row.is_empty()).collect();
+        if kept != *host.replica.rows() {
+            return Err(format!("{node} says other rows than those of what it keeps"));
         }
         let entries = entries(host);
         let first = known.entry(digest).or_insert_with(|| entries.clone());

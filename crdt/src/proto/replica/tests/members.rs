@@ -1,7 +1,12 @@
 //! Rules 10, 11 and 14: replicas of spaces with roles, which talk to each other.
 
 use super::*;
-use crate::proto::{replica::Change as Access, space::Role};
+use crate::proto::{
+    archive::Record,
+    entry::{AccessOp, FeedPin},
+    replica::Change as Access,
+    space::Role,
+};
 
 /// The key of the owner, which signs changes of access and nothing else.
 const OWNER: u8 = 200;
@@ -173,4 +178,45 @@ fn own_entries_that_a_removal_drops_return_when_the_remover_is_removed() {
     talk([(1, &mut founder), (3, &mut writer)]);
     assert!(has(&founder, &second));
     assert_eq!(founder.replica.digest(), writer.replica.digest());
+}
+
+/// Rule 13, and where it ends: only a liar signs a removal of one who isn't below it, and pins what
+/// others keep no more.
+#[test]
+fn a_chain_is_not_asked_for_that_only_a_removal_from_below_pins() {
+    let mode = Mode::Readable;
+    let (mut founder, mut removed) = (member(mode, 1, true), member(mode, 2, false));
+    let mut other = member(mode, 4, false);
+    for seed in [2, 3] {
+        change(&mut founder, seed, Access::Grant(Role::Admin));
+    }
+    let operations = founder.replica.book().operations();
+    let granted = operations.map(Result::unwrap).last().unwrap();
+    talk([(1, &mut founder), (2, &mut removed)]);
+    let first = write(&mut removed).unwrap();
+    talk([(1, &mut founder), (2, &mut removed)]);
+    let late = write(&mut removed).unwrap();
+    change(&mut founder, 2, Access::Remove);
+
+    let feed = FeedId { author: peer(3), incarnation: 1 };
+    let place = Place::first(space(mode).space_id(), feed, Authority::Grant(granted.id()));
+    let pin = FeedPin { incarnation: late.feed.incarnation, number: 2, hash: late.hash };
+    let mut draft = Draft::new();
+    draft.cite(granted.id(), granted.time()).unwrap();
+    draft.access(AccessOp::Remove { member: peer(2), pins: vec![pin], more: false });
+    let removal = draft.sign(&key(3), place, WALL).unwrap();
+    let header = removal.header().encode();
+    let records = vec![Record::Entry { header, payload: removal.payload().as_bytes().to_vec() }];
+    let outputs = founder.handle(NOW, Input::Offer { token: 9, records });
+    assert_eq!(refusal(&outputs), None);
+    founder.sync(NOW);
+    assert!(has(&founder, &removal.header().id()));
+
+    talk([(1, &mut founder), (4, &mut other)]);
+    assert!(has(&other, &first) && has(&other, &removal.header().id()));
+    talk([(2, &mut removed), (4, &mut other)]);
+    for node in [&founder, &removed, &other] {
+        assert!(has(node, &first) && !has(node, &late));
+        assert_eq!(founder.replica.rows(), node.replica.rows());
+    }
 }

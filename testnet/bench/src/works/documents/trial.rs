@@ -189,20 +189,17 @@ struct Side {
 impl Side {
     fn new(byte: u8) -> anyhow::Result<Self> {
         let key = SecretKey::from_bytes([byte; 32]);
-        let genesis = Genesis::new(Mode::Open, [7; 16], "bench", [key.public()])?;
-        let genesis = match byte {
-            1 => genesis,
-            _ => Self::new(1)?.replica.genesis().clone(),
-        };
+        let owner = SecretKey::from_bytes([9; 32]).public();
+        let genesis = Genesis::new(Mode::Open, [7; 16], "bench", [owner])?;
         let (public, config) = (key.public(), replica::Config::default());
         let replica =
             Replica::open(config, genesis, key.into(), [byte; 32], BTreeMap::new(), None)?;
         let mut side = Self { key: public, replica, said: Vec::new() };
-        side.feed(Input::Wall(Wall::from_millis(1_800_000_000_000)));
+        side.feed(Input::Wall(Wall::from_millis(1_800_000_000_000)))?;
         Ok(side)
     }
 
-    fn feed(&mut self, input: Input) {
+    fn feed(&mut self, input: Input) -> anyhow::Result<()> {
         let now = Time::from_millis(1);
         self.replica.handle(now, input);
         while let Some(output) = self.replica.poll_output() {
@@ -218,9 +215,11 @@ impl Side {
                     self.replica.handle(now, Input::Persisted { generation });
                 }
                 Output::Send { message, .. } => self.said.push(message.encode()),
+                Output::Refused { why, .. } => return Err(why.into()),
                 _ => {}
             }
         }
+        Ok(())
     }
 }
 
@@ -237,7 +236,7 @@ fn apply(history: &History) -> anyhow::Result<Sample> {
         for change in some {
             draft.op(letter(), write_op(0, change))?;
         }
-        one.feed(Input::Write { token: 1, draft, cites: Vec::new() });
+        one.feed(Input::Write { token: 1, draft, cites: Vec::new() })?;
     }
     let own = other.replica.own_feed(Time::ZERO);
     let mut document = Document::new(Config::new(settings(actor(&own, &other))));
@@ -247,13 +246,13 @@ fn apply(history: &History) -> anyhow::Result<Sample> {
     document.settle();
 
     let (mut spent, mut at) = (Duration::ZERO, Position::ZERO);
-    one.feed(Input::Connected { peer: other.key, opens: true });
-    other.feed(Input::Connected { peer: one.key, opens: false });
+    one.feed(Input::Connected { peer: other.key, opens: true })?;
+    other.feed(Input::Connected { peer: one.key, opens: false })?;
     loop {
         let said = std::mem::take(&mut one.said);
         let begun = cpu_time();
         for bytes in said {
-            other.feed(Input::Message { from: one.key, bytes });
+            other.feed(Input::Message { from: one.key, bytes })?;
         }
         let rows = other.replica.book().rows();
         for found in book::changes(rows, &letter(), at) {
@@ -271,7 +270,7 @@ fn apply(history: &History) -> anyhow::Result<Sample> {
             break;
         }
         for bytes in said {
-            one.feed(Input::Message { from: other.key, bytes });
+            one.feed(Input::Message { from: other.key, bytes })?;
         }
     }
     let begun = cpu_time();
@@ -414,4 +413,19 @@ async fn many(count: usize) -> anyhow::Result<Sample> {
     drop((here, there, space, joined));
     futures::join!(one.shutdown(), other.shutdown());
     Ok(Sample { seconds, bytes, is_right })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_measured_ends_with_the_right_text() {
+        use Subject::{Apply, ApplyAutomerge, Type, TypeAutomerge};
+        for subject in [Apply, ApplyAutomerge, Type, TypeAutomerge] {
+            let trial = Trial { subject, count: 300, trace: None, folder: None, seed: 1 };
+            let sample = run(&trial).await.unwrap();
+            assert!(sample.is_right, "{subject:?}");
+        }
+    }
 }
