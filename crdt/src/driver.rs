@@ -4,6 +4,7 @@
 //! being synced, what comes next is gathered for the one after: so any number of writers share one
 //! sync, and a slow disk holds back users and peers alike.
 
+mod answering;
 mod documents;
 mod ends;
 mod leaving;
@@ -12,8 +13,10 @@ mod links;
 mod list;
 mod mark;
 mod offering;
+mod opening;
 mod parts;
 mod peers;
+mod request;
 mod shelf;
 
 use std::{
@@ -21,36 +24,31 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aether_core::{Domain, Protocol as _, PublicKey, SecretKey, Time};
+use aether_core::{Protocol as _, PublicKey, SecretKey, Time};
 use aether_mesh::PeerId;
 use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use self::{
     leaving::{Leaves, Leaving},
-    list::{Listed, Listing},
     peers::Link,
+    request::Reply,
 };
 pub(crate) use self::{
     link::Event,
     link::tag,
     links::{Links, STREAM},
+    opening::owner_key,
     parts::Part,
+    request::{Opened, Request, Told, Writer, Written},
     shelf::{Names, Racks, Shelf},
 };
-use crate::{
-    collections::Desks,
-    proto::{
-        access::Access,
-        archive::Record,
-        entry::Collection,
-        id::{EntryId, FeedId, Position, SpaceId},
-        map::Edit,
-        replica::{Change, Config, Input, Keys, Offered, Output, Replica, WriteError},
-        space::{Genesis, Mode, Role},
-        time::Wall,
-    },
-    spaces::{Member, OpenError, Status},
+pub use self::{opening::StartError, request::WriteFailed};
+use crate::proto::{
+    id::{EntryId, SpaceId},
+    map::Edit,
+    replica::{Input, Offered, Output, Replica, WriteError},
+    time::Wall,
 };
 
 /// Changes that wait for the commit under way, above which nothing more is taken in.
@@ -68,143 +66,6 @@ const LINGER: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_secs(30);
 /// Told, and not read yet, by a watcher; who is slower is told that it missed some.
 const MAX_TOLD: usize = 1024;
-
-/// What handles ask for.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Opens a space, and remembers it.
-    Open {
-        genesis: Genesis,
-        reply: oneshot::Sender<Result<Opened, OpenError>>,
-    },
-    List {
-        reply: oneshot::Sender<Vec<Opened>>,
-    },
-    Edit {
-        space: SpaceId,
-        edits: Vec<Edit>,
-        reply: oneshot::Sender<Result<Written, WriteFailed>>,
-    },
-    /// Asks under which feed changes of documents are written.
-    Writer {
-        space: SpaceId,
-        reply: oneshot::Sender<Option<Writer>>,
-    },
-    /// Writes changes of a document as the next entry of a feed, if that still is the own one.
-    Append {
-        space: SpaceId,
-        document: Collection,
-        feed: FeedId,
-        ops: Vec<Vec<u8>>,
-        reply: Reply,
-    },
-    /// Keeps a document's file, if the writer is who he was when it was made.
-    Keep {
-        space: SpaceId,
-        document: Collection,
-        file: Vec<u8>,
-        writer: Writer,
-    },
-    /// Changes a member's access.
-    Change {
-        space: SpaceId,
-        member: PublicKey,
-        change: Change,
-        reply: Reply,
-    },
-    Members {
-        space: SpaceId,
-        reply: oneshot::Sender<Option<Vec<Member>>>,
-    },
-    /// What a member may do.
-    Role {
-        space: SpaceId,
-        member: PublicKey,
-        reply: oneshot::Sender<Option<Role>>,
-    },
-    Status {
-        space: SpaceId,
-        reply: oneshot::Sender<Option<Status>>,
-    },
-    /// Takes in what an archive holds, in its order.
-    Offer {
-        space: SpaceId,
-        records: Vec<Record>,
-        reply: oneshot::Sender<Result<Offered, WriteFailed>>,
-    },
-    /// Takes no part in a space any more; with `deletes`, and forgets it.
-    Leave {
-        space: SpaceId,
-        deletes: bool,
-        reply: oneshot::Sender<Result<(), OpenError>>,
-    },
-    /// Opens a space that was closed.
-    Again {
-        space: SpaceId,
-        reply: oneshot::Sender<Result<Opened, OpenError>>,
-    },
-    /// All spaces that were closed.
-    ListClosed {
-        reply: oneshot::Sender<Vec<Genesis>>,
-    },
-    /// What partitioned maps ask for.
-    Part(Part),
-}
-
-/// Who writes changes of documents, and since when the same entries count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Writer {
-    /// The feed that own entries continue.
-    pub(crate) feed: FeedId,
-    /// How often collections were made anew.
-    pub(crate) rebuilt: u64,
-}
-
-/// What a handle of a space needs to read.
-#[derive(Clone, Debug)]
-pub(crate) struct Opened {
-    pub(crate) genesis: Genesis,
-    pub(crate) shelf: Shelf,
-    pub(crate) names: Names,
-    pub(crate) told: broadcast::Sender<Told>,
-    pub(crate) desks: Desks,
-}
-
-/// What a write came to: the entry, or the last of several; none, if nothing had to be written.
-pub(crate) type Written = Option<EntryId>;
-
-/// Why a write wasn't done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteFailed {
-    /// The node has stopped.
-    #[error("the node has stopped")]
-    Closed,
-    /// The space was closed or deleted on this node.
-    #[error("the space was closed on this node: open it again, or join it")]
-    Left,
-    /// The space refuses it.
-    #[error(transparent)]
-    Refused(#[from] WriteError),
-    /// This node's disk turned out to be an old copy, and what it writes is another feed from now
-    /// on: the change builds on what others don't have.
-    #[error("others have more of what this node wrote than its disk; try again")]
-    Outrun,
-}
-
-/// What readers of a space are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Everything up to here is synced, and can be read.
-    Held(Position),
-    /// Collections were made anew: an author forked.
-    Rebuilt,
-    /// The space was closed or deleted, and nothing of it can be read.
-    Left,
-}
-
-/// What a user waits for.
-type Reply = oneshot::Sender<Result<Written, WriteFailed>>;
 
 /// A space that is open.
 #[derive(Debug)]
@@ -266,91 +127,7 @@ pub(crate) struct Driver {
     faults: mpsc::Sender<PeerId>,
 }
 
-/// Why the spaces of a node can't be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A keyspace can't be opened.
-    #[error(transparent)]
-    Keyspace(#[from] aether_store::KeyspaceError),
-    /// The log of own feeds' ends can't be opened.
-    #[error(transparent)]
-    Log(#[from] aether_store::LogError),
-    /// What is stored can't be read.
-    #[error(transparent)]
-    Read(#[from] aether_store::ReadError),
-    /// The list of spaces holds what this release doesn't know.
-    #[error(
-        "the list of spaces is of another release, whose rows this one can't read; export the \
-         spaces by that release, and import them"
-    )]
-    List,
-    /// A space can't be opened.
-    #[error("space {space} can't be opened")]
-    Space {
-        /// Which.
-        space: SpaceId,
-        /// Why.
-        #[source]
-        source: OpenError,
-    },
-    /// Spaces are open already on this node.
-    #[error("the spaces of this node are open already; clone their handle")]
-    Taken,
-    /// No thread can be had.
-    #[error("no thread can be had for the spaces")]
-    Thread(#[source] std::io::Error),
-    /// The node has stopped.
-    #[error("the node has stopped")]
-    Closed,
-}
-
 impl Driver {
-    /// Opens all spaces that the node's store lists.
-    pub(crate) fn open(
-        store: Store,
-        key: SecretKey,
-        faults: mpsc::Sender<PeerId>,
-    ) -> Result<Self, StartError> {
-        let (racks, list) = (Racks::open(&store)?, store.keyspace("space-list")?);
-        let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
-        let tips = ends::read(&store, &records)?;
-        let mut driver = Self {
-            racks,
-            list,
-            ends: log,
-            is_ended: !records.is_empty(),
-            tips,
-            key,
-            begun: begin(),
-            looked: Time::ZERO,
-            rooms: BTreeMap::new(),
-            leaves: Leaves::open(&store)?,
-            links: BTreeMap::new(),
-            gathered: Changes::default(),
-            waiting: 0,
-            committing: None,
-            since: Time::ZERO,
-            answered: 0,
-            linger: Time::ZERO,
-            faults,
-            store,
-        };
-        let all: Vec<_> = driver.list.range::<&[u8]>(..).collect::<Result<_, _>>()?;
-        for (_, value) in all {
-            let listed = Listed::decode(&value).ok_or(StartError::List)?;
-            driver.leaves.number(listed.number);
-            let space = listed.genesis.space_id();
-            if listed.listing == Listing::Closed {
-                driver.leaves.close(listed);
-                continue;
-            }
-            let opened = driver.enter(listed.number, listed.genesis, listed.listing);
-            opened.map_err(|source| StartError::Space { space, source })?;
-        }
-        Ok(driver)
-    }
-
     fn now(&self) -> Time {
         let since = self.begun.elapsed();
         Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
@@ -419,145 +196,6 @@ impl Driver {
         let is_gathered = !self.gathered.batch.is_empty();
         let is_asked = self.rooms.values().any(|room| !room.edits.is_empty());
         self.committing.is_some() || is_gathered || is_asked
-    }
-
-    fn on_request(&mut self, request: Request) {
-        match request {
-            // Whoever asked and is gone needs no answer.
-            request if self.is_put_off(&request) => self.leaves.put_off(request),
-            Request::Open { genesis, reply } => {
-                let _ = reply.send(self.open_space(genesis, Listing::Open));
-            }
-            Request::List { reply } => {
-                let is_users = |room: &&Room| !room.is_leaving && room.part.is_none();
-                let rooms = self.rooms.values().filter(is_users);
-                let _ = reply.send(rooms.map(|room| room.opened.clone()).collect());
-            }
-            Request::Edit { space, edits, reply } => match room(&mut self.rooms, &space) {
-                Some(room) => {
-                    self.waiting += edits.len();
-                    room.edits.push_back((edits, reply));
-                }
-                None => drop(reply.send(Err(WriteFailed::Left))),
-            },
-            Request::Writer { space, reply } => {
-                let now = self.now();
-                let _ = reply.send(room(&mut self.rooms, &space).map(|room| room.writer(now)));
-            }
-            Request::Append { space, document, feed, ops, reply } => {
-                self.append(space, document, feed, ops, reply);
-            }
-            Request::Keep { space, document, file, writer } => {
-                self.keep(space, &document, &file, writer);
-            }
-            Request::Change { space, member, change, reply } => {
-                self.change(space, member, change, reply);
-            }
-            Request::Members { space, reply } => {
-                let room = room(&mut self.rooms, &space);
-                let _ = reply.send(room.map(|room| Member::all(&room.replica)));
-            }
-            Request::Role { space, member, reply } => {
-                let room = room(&mut self.rooms, &space);
-                let _ = reply.send(room.and_then(|room| room.replica.access().role_of(&member)));
-            }
-            Request::Status { space, reply } => {
-                let room = room(&mut self.rooms, &space);
-                let _ = reply.send(room.map(|room| Status::of(&room.replica)));
-            }
-            Request::Offer { space, records, reply } => self.take_in(space, records, reply),
-            Request::Leave { space, deletes, reply } => self.leave(space, deletes, reply),
-            Request::Again { space, reply } => drop(reply.send(self.open_again(&space))),
-            Request::ListClosed { reply } => drop(reply.send(self.leaves.closed())),
-            Request::Part(part) => self.on_part(part),
-        }
-    }
-
-    /// Opens a space that may be new here, and offers it to all peers.
-    fn open_space(&mut self, genesis: Genesis, listing: Listing) -> Result<Opened, OpenError> {
-        let space = genesis.space_id();
-        if let Some(room) = self.rooms.get(&space) {
-            return Ok(room.opened.clone());
-        }
-        let number = self.leaves.number_of(&space);
-        // What can't be opened is not to be listed: no driver would start with it.
-        Access::new(genesis.clone()).map_err(|_| OpenError::Mode(genesis.mode()))?;
-        let listed = Listed { listing, number, genesis: genesis.clone() };
-        let mut batch = Batch::new();
-        batch.put(&self.list, space.as_hash().as_bytes(), &listed.encode());
-        self.store.commit(batch, Durability::Synced).wait()?;
-        self.leaves.number(number);
-        let opened = self.enter(number, genesis, listing)?;
-        self.leaves.open_again(&space);
-        let peers: Vec<PeerId> = self.links.keys().copied().collect();
-        for peer in peers {
-            self.offer(&peer, space);
-        }
-        Ok(opened)
-    }
-
-    /// Makes a space's room, of what is stored of it.
-    fn enter(
-        &mut self,
-        number: u32,
-        genesis: Genesis,
-        listing: Listing,
-    ) -> Result<Opened, OpenError> {
-        let space = genesis.space_id();
-        let shelf = Shelf::new(self.racks.clone(), number);
-        let first = (space, PublicKey::from_bytes([0; 32]));
-        let tips = self.tips.range(first..).take_while(|((of, _), _)| *of == space);
-        let own: Vec<EntryId> = tips.map(|(_, tip)| *tip).collect();
-        let owner = owner_key(&self.key, genesis.salt());
-        let keys = Keys { own: self.key.clone(), owner: Some(owner) };
-        let config = Config::default();
-        let mut replica = Replica::open(config, genesis.clone(), keys, seed(), shelf.clone(), own)?;
-        replica.handle(self.now(), Input::Wall(wall()));
-        let names = Names::default();
-        names.extend(replica.book().catalog().feeds().iter().map(|known| known.id()));
-        let part = (listing == Listing::Part).then(parts::Keeping::default);
-        // Nobody watches a partition.
-        let (told, _) = broadcast::channel(if part.is_some() { 1 } else { MAX_TOLD });
-        let opened = Opened { genesis, shelf, names, told, desks: Desks::default() };
-        let room = Room {
-            replica,
-            opened: opened.clone(),
-            edits: VecDeque::new(),
-            waiting: BTreeMap::new(),
-            offers: BTreeMap::new(),
-            tokens: 0,
-            wake: None,
-            rebuilt: 0,
-            is_leaving: false,
-            part,
-        };
-        self.rooms.insert(space, room);
-        self.drain(space);
-        self.admit_founder(space);
-        Ok(opened)
-    }
-
-    /// Who founds a space that isn't everyone's to write makes its own node an admin of it: the
-    /// owner's key writes no more than changes of access.
-    fn admit_founder(&mut self, space: SpaceId) {
-        let member = self.key.public();
-        let Some(room) = self.rooms.get_mut(&space) else { return };
-        let is_new = room.replica.access().is_empty() && room.replica.owns();
-        if is_new && room.opened.genesis.mode() != Mode::Open {
-            room.tokens += 1;
-            let (token, change) = (room.tokens, Change::Grant(Role::Admin));
-            self.feed(space, Input::Change { token, member, change });
-        }
-    }
-
-    fn change(&mut self, space: SpaceId, member: PublicKey, change: Change, reply: Reply) {
-        let Some(room) = room(&mut self.rooms, &space) else {
-            return drop(reply.send(Err(WriteFailed::Left)));
-        };
-        room.tokens += 1;
-        let token = room.tokens;
-        room.waiting.insert(token, vec![(Vec::new(), reply)]);
-        self.feed(space, Input::Change { token, member, change });
     }
 
     fn on_timeout(&mut self) {
@@ -787,19 +425,6 @@ fn begin() -> Instant {
 fn wall() -> Wall {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Wall::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the driver draws entropy")]
-fn seed() -> [u8; 32] {
-    rand::random()
-}
-
-/// The key of a space's owner, which a node makes of its own: it isn't the node's key, so that it
-/// can be given away.
-pub(crate) fn owner_key(node: &SecretKey, salt: &[u8; 16]) -> SecretKey {
-    const OWNER: Domain = Domain::new("aether 2026-11 space owner key v1");
-    let hash = OWNER.hasher().update(&node.to_bytes()).update(salt).finish();
-    SecretKey::from_bytes(*hash.as_bytes())
 }
 
 /// The room of a space that isn't being left, nor frozen.

@@ -76,8 +76,8 @@ pub use self::{
     },
     driver::{StartError, WriteFailed},
     partitions::{
-        ParseCursorError, PartitionError, PartitionMember, PartitionStatus, PartitionedMap,
-        ScanCursor, ScanPage,
+        CopyState, ParseCursorError, PartitionCopy, PartitionError, PartitionMember,
+        PartitionStatus, PartitionedMap, ScanCursor, ScanPage,
     },
     proto::partitions::{Level, Partitioning, PartitioningError},
     proto::space::{Mode, Role},

@@ -3,33 +3,31 @@
 mod error;
 mod hub;
 mod keeping;
+mod maps;
+mod members;
 mod scanning;
 mod serving;
 
 use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use aether_core::{Hash, PublicKey, Time};
-use aether_mesh::{PeerId, identity};
 use minicbor::bytes::{ByteArray, ByteVec};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use self::hub::Hub;
-use self::hub::Shared;
+pub(crate) use self::maps::Maps;
 pub use self::{
     error::PartitionError,
+    members::{CopyState, PartitionCopy, PartitionMember, PartitionStatus},
     scanning::{ParseCursorError, ScanCursor, ScanPage},
 };
+use self::{hub::Hub, hub::Shared};
 use crate::{
-    Key, Space, Spaces, Ticket,
+    Key, Ticket,
     collections::{decode, encode},
     proto::{
         id::SpaceId,
-        map::{Action, Element, Rule},
-        partitions::{
-            Answer, Ask, Level, Partitioning, Placement, Role, Said, Standing, gather, join,
-            message, placement,
-        },
-        space::Mode,
+        map::{Element, Rule},
+        partitions::{Answer, Ask, Level, Placement, Role, Said, Standing, gather, join, message},
     },
 };
 
@@ -42,15 +40,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// A map that is split among members, each of which holds a part of it.
 ///
-/// **Promise.** Every key has so many owners as the map has [replicas](Partitioning), chosen among
-/// the members by a hash, and a write is synced on as many of them as its [level](Level) says
+/// **Promise.** Every key has so many owners as the map has [replicas](crate::Partitioning), chosen
+/// among the members by a hash, and a write is synced on as many of them as its [level](Level) says
 /// before it is acknowledged. While the members stay as they are, a read and a write of the same
 /// key at quorum, or one at one and one at all, meet at an owner at least: the read finds what was
-/// acknowledged before it began, or what was written over that. At level one
-/// reads and writes are sloppy, and answer as long as anything can. In
-/// [`proto::partitions`](crate::proto::partitions) stands what exactly that means, and what it
-/// doesn't: concurrent writes stand side by side and the latest by hybrid time is shown; and there
-/// is no order among keys.
+/// acknowledged before it began, or what was written over that. At level one reads and writes are
+/// sloppy, and answer as long as anything can. In [`proto::partitions`](crate::proto::partitions)
+/// stands what exactly that means, and what it doesn't: concurrent writes stand side by side and
+/// the latest by hybrid time is shown; and there is no order among keys.
 ///
 /// **Members** come and go without a stop: owners hand over what they have, and nobody drops what
 /// not all owners hold. A node that isn't a member reads and writes like one, through the owners.
@@ -59,8 +56,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// **Cost.** A write is one entry in one feed, and crosses the net once for each owner. A read at
 /// quorum asks that many owners. On disk a key is where its owners are, and nowhere else.
 ///
-/// After a restart the map goes on when it is [opened](Spaces::partitioned), and as long as a
-/// handle is there. Cloning is cheap.
+/// After a restart the map goes on by itself when the node's [`Spaces`](crate::Spaces) are opened,
+/// until it is [closed](crate::Spaces::close). Cloning is cheap.
 pub struct PartitionedMap<K, V> {
     hub: Arc<Hub>,
     reads: Level,
@@ -73,109 +70,6 @@ impl<K, V> Clone for PartitionedMap<K, V> {
     fn clone(&self) -> Self {
         Self { hub: Arc::clone(&self.hub), ..*self }
     }
-}
-
-impl Spaces {
-    /// Founds a map that is split so. Nobody owns anything of it until a member
-    /// [joins](PartitionedMap::join_members), this node, say. Its name is that of a space, which
-    /// [`Spaces::list`] lists; its partitions it doesn't.
-    ///
-    /// # Errors
-    /// The name has more than 255 bytes; or the disk.
-    pub async fn create_partitioned<K, V>(
-        &self,
-        name: &str,
-        partitioning: Partitioning,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        let control = self.create_as(name, Mode::Open).await?;
-        let settings = Action::Put(partitioning.encode());
-        keeping::set(&control, placement::config(), Vec::new(), settings).await?;
-        self.open_partitioned(control).await
-    }
-
-    /// Takes part in the map that a [ticket](PartitionedMap::ticket) names: to read and write it.
-    /// What it holds comes once it [joins the members](PartitionedMap::join_members).
-    ///
-    /// # Errors
-    /// The ticket isn't one; or the disk.
-    pub async fn join_partitioned<K, V>(
-        &self,
-        ticket: &str,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        if Ticket::decode(ticket).map_err(crate::OpenError::from)?.genesis().mode() != Mode::Open {
-            return Err(PartitionError::Mode);
-        }
-        let control = self.join(ticket).await?;
-        self.open_partitioned(control).await
-    }
-
-    /// The map of this name or id that this node created or joined before.
-    ///
-    /// # Errors
-    /// As [`Spaces::get`]. A space that isn't a map's is opened, and never ready.
-    pub async fn partitioned<K, V>(
-        &self,
-        id_or_name: &str,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        let control = self.get(id_or_name).await?;
-        self.open_partitioned(control).await
-    }
-
-    async fn open_partitioned<K, V>(
-        &self,
-        control: Space,
-    ) -> Result<PartitionedMap<K, V>, PartitionError> {
-        let mut maps = self.maps().lock().await;
-        maps.retain(|_, hub| hub.strong_count() > 0);
-        let open = maps.get(&control.id()).and_then(std::sync::Weak::upgrade);
-        let hub = match open.filter(|hub| !hub.shared.control.is_left()) {
-            Some(hub) => hub,
-            None => {
-                let id = control.id();
-                let hub = Arc::new(Hub::open(self, control).await?);
-                maps.insert(id, Arc::downgrade(&hub));
-                hub
-            }
-        };
-        let (reads, writes) = (Level::Quorum, Level::Quorum);
-        Ok(PartitionedMap { hub, reads, writes, deadline: DEADLINE, types: PhantomData })
-    }
-}
-
-/// A member of a partitioned map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PartitionMember {
-    /// The node.
-    pub peer: PeerId,
-    /// Whether it hands over what it has, and is gone then.
-    pub is_leaving: bool,
-    /// How many partitions it owns.
-    pub owns: usize,
-}
-
-/// How it stands with a partitioned map on a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PartitionStatus {
-    /// How many partitions the map has.
-    pub partitions: u16,
-    /// How many owners each has, if there are as many members.
-    pub replicas: u8,
-    /// How many members there are, those that are leaving among them.
-    pub members: usize,
-    /// Whether this node is a member.
-    pub is_member: bool,
-    /// Whether it is one that hands over what it has.
-    pub is_leaving: bool,
-    /// How many partitions this node owns.
-    pub owned: usize,
-    /// How many of those it holds wholly. What is missing to `owned` it is fetching.
-    pub whole: usize,
-    /// How many partitions it holds and doesn't own: what it is handing over, hints among it.
-    pub parting: usize,
-    /// How many it has handed over since it was started.
-    pub parted: u64,
-    /// A hash of the settings and the list of members: equal on two nodes that agree on them.
-    pub view: String,
 }
 
 impl<K, V> PartitionedMap<K, V> {
@@ -221,88 +115,6 @@ impl<K, V> PartitionedMap<K, V> {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.hub.shared
-    }
-
-    /// Makes this node a member. Returns when that is durable here; its share of the partitions
-    /// comes after that, as [`status`](Self::status) shows.
-    ///
-    /// # Errors
-    /// The settings aren't here yet; or the disk.
-    pub async fn join_members(&self) -> Result<(), PartitionError> {
-        let (shared, until) = (self.shared(), self.until());
-        shared.placement(until).await?;
-        keeping::set_standing(&shared.control, shared.me, Some(Standing::Joined)).await?;
-        let is_in = |all: &Placement| all.members().get(&shared.me) == Some(&Standing::Joined);
-        shared.placement_when(until, is_in).await.map(drop)
-    }
-
-    /// Takes this node out of the members, once all that it holds is handed over. Returns when that
-    /// is so. If the deadline comes first it goes on by itself, as [`status`](Self::status) shows.
-    ///
-    /// # Errors
-    /// It is the last member, or the deadline came; or the disk.
-    pub async fn leave_members(&self) -> Result<(), PartitionError> {
-        let (shared, until) = (self.shared(), self.until());
-        let placement = shared.placement(until).await?;
-        if !placement.members().contains_key(&shared.me) {
-            return Ok(());
-        }
-        let others = placement.members().iter().filter(|(member, _)| **member != shared.me);
-        if others.filter(|(_, standing)| **standing == Standing::Joined).count() == 0 {
-            return Err(PartitionError::LastMember);
-        }
-        keeping::set_standing(&shared.control, shared.me, Some(Standing::Leaving)).await?;
-        let is_gone = |all: &Placement| !all.members().contains_key(&shared.me);
-        match shared.placement_when(until, is_gone).await {
-            Err(PartitionError::NotReady) => Err(PartitionError::StillLeaving),
-            left => left.map(drop),
-        }
-    }
-
-    /// Takes a node out of the members that won't come back: others own what it owned, and fetch it
-    /// from those who hold it too. If it comes back it hands over what it has, and owns nothing.
-    ///
-    /// # Errors
-    /// The id holds no key; or the disk.
-    pub async fn remove_member(&self, member: &PeerId) -> Result<(), PartitionError> {
-        let member = identity::public_key(member).ok_or(PartitionError::Key)?;
-        keeping::set_standing(&self.shared().control, member, None).await
-    }
-
-    /// The members, as they are known here.
-    ///
-    /// # Errors
-    /// The settings aren't here yet.
-    pub async fn members(&self) -> Result<Vec<PartitionMember>, PartitionError> {
-        let placement = self.shared().placement(self.until()).await?;
-        let member = |(key, standing): (&PublicKey, &Standing)| PartitionMember {
-            peer: identity::peer_id(key),
-            is_leaving: *standing == Standing::Leaving,
-            owns: placement.partitions().filter(|n| placement.owns(key, *n)).count(),
-        };
-        Ok(placement.members().iter().map(member).collect())
-    }
-
-    /// How it stands with the map on this node.
-    ///
-    /// # Errors
-    /// The settings aren't here yet.
-    pub async fn status(&self) -> Result<PartitionStatus, PartitionError> {
-        let placement = self.shared().placement(self.until()).await?;
-        let progress = self.shared().known().progress;
-        let standing = placement.members().get(&self.shared().me);
-        Ok(PartitionStatus {
-            partitions: placement.partitioning().partitions(),
-            replicas: placement.partitioning().replicas(),
-            members: placement.members().len(),
-            is_member: standing.is_some(),
-            is_leaving: standing == Some(&Standing::Leaving),
-            owned: progress.owned,
-            whole: progress.whole,
-            parting: progress.parting,
-            parted: progress.parted,
-            view: placement.view().to_string(),
-        })
     }
 
     fn until(&self) -> Time {

@@ -176,6 +176,11 @@ impl Space {
         self.opened.shelf.is_left()
     }
 
+    /// Whether it is the control space of a partitioned map in which this node takes part.
+    pub const fn is_partitioned(&self) -> bool {
+        self.opened.is_map
+    }
+
     pub(crate) const fn shelf(&self) -> &Shelf {
         &self.opened.shelf
     }

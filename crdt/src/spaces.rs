@@ -1,22 +1,18 @@
 //! The spaces of a node.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    thread,
-};
+use std::{sync::Arc, thread};
 
 use aether_core::PublicKey;
 use aether_mesh::{Node, PeerId, identity};
 use aether_store::{CommitError, ReadError};
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Space, Ticket, TicketError,
     collections::Gatherings,
-    driver::{Driver, Event, Links, Request, STREAM, Shelf, StartError, owner_key},
-    partitions::Hub,
+    driver::{Driver, Event, Links, Opened, Request, STREAM, Shelf, StartError, owner_key},
+    partitions::Maps,
     proto::{
         id::SpaceId,
         replica::{self, Replica},
@@ -33,10 +29,12 @@ const EVENTS: usize = 32;
 /// it.
 ///
 /// They live in the node's store, and are served to others as long as a handle is there: this one,
-/// or one of a [`Space`] or collection. Cloning is cheap. Open them once for each node.
+/// or one of a [`Space`] or collection. Partitioned maps are, as long as this one is there, or one
+/// of the map. Cloning is cheap. Open them once for each node.
 #[derive(Clone, Debug)]
 pub struct Spaces {
     inner: Arc<Inner>,
+    maps: Arc<Maps>,
 }
 
 #[derive(Debug)]
@@ -46,13 +44,23 @@ pub(crate) struct Inner {
     /// Where documents live that are in hand.
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) gatherings: Gatherings,
-    /// Partitioned maps that are open.
-    maps: Mutex<BTreeMap<SpaceId, Weak<Hub>>>,
+}
+
+impl Inner {
+    /// Asks the driver for something.
+    pub(crate) async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, OpenError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| OpenError::Closed)?;
+        answer.await.map_err(|_| OpenError::Closed)
+    }
 }
 
 impl Spaces {
-    /// Opens all spaces that the node has from before, and serves them. Reads of each what is known
-    /// of its feeds.
+    /// Opens all spaces that the node has from before, and serves them; partitioned maps, too.
+    /// Reads of each what is known of its feeds.
     ///
     /// # Errors
     /// What is stored can't be read, or the spaces are open already.
@@ -88,8 +96,13 @@ impl Spaces {
         #[expect(clippy::disallowed_methods, reason = "it ends with the driver, and that with us")]
         tokio::spawn(links.run(incoming, blamed));
         let runtime = tokio::runtime::Handle::current();
-        let (node, gatherings, maps) = (node.clone(), Gatherings::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { node, requests, runtime, gatherings, maps }) })
+        let (node, gatherings) = (node.clone(), Gatherings::default());
+        let inner = Arc::new(Inner { node, requests, runtime, gatherings });
+        let spaces = Self { inner, maps: Arc::default() };
+        for space in spaces.list().await.map_err(|_| StartError::Closed)? {
+            spaces.go_on(&space).await;
+        }
+        Ok(spaces)
     }
 
     /// Founds a space of this name that everyone may read and write who has its
@@ -108,9 +121,19 @@ impl Spaces {
     /// # Errors
     /// The name has more than 255 bytes, or the mode isn't offered; or the disk.
     pub async fn create_as(&self, name: &str, mode: Mode) -> Result<Space, OpenError> {
+        self.create_with(name, mode, false).await
+    }
+
+    /// Founds one, it may be as the control space of a partitioned map.
+    pub(crate) async fn create_with(
+        &self,
+        name: &str,
+        mode: Mode,
+        is_map: bool,
+    ) -> Result<Space, OpenError> {
         let salt = salt();
         let owner = owner_key(self.inner.node.secret_key(), &salt).public();
-        self.found(Genesis::new(mode, salt, name, [owner])?).await
+        self.found_with(Genesis::new(mode, salt, name, [owner])?, is_map).await
     }
 
     /// Takes part in the space that a ticket names. What is in it comes from other members, as
@@ -119,32 +142,45 @@ impl Spaces {
     /// # Errors
     /// The ticket isn't one, or its space is of a kind that isn't offered; or the disk.
     pub async fn join(&self, ticket: &str) -> Result<Space, OpenError> {
-        let ticket = Ticket::decode(ticket)?;
+        self.join_with(&Ticket::decode(ticket)?, false).await
+    }
+
+    /// Joins one, it may be as the control space of a partitioned map.
+    pub(crate) async fn join_with(
+        &self,
+        ticket: &Ticket,
+        is_map: bool,
+    ) -> Result<Space, OpenError> {
         for seed in ticket.seeds() {
             self.inner.node.dial(seed.clone()).await.map_err(|_| OpenError::Closed)?;
         }
-        self.found(ticket.genesis().clone()).await
+        self.found_with(ticket.genesis().clone(), is_map).await
     }
 
     /// Takes no part in a space any more, from now on and after a restart, until it is
     /// [opened again](Self::open_again) or joined: no session of it goes on, and nobody is served.
     /// What is stored of it stays. All its handles give errors from now on. Returns when that is
     /// durable, as is all that was written to it before. That it is closed already is no error.
+    /// With the control space of a partitioned map all of the map is closed here.
     ///
     /// # Errors
     /// The node doesn't have it; or the disk, and then it stays open.
     pub async fn close(&self, space: SpaceId) -> Result<(), OpenError> {
+        self.maps.end(&space).await;
         self.ask(|reply| Request::Leave { space, deletes: false, reply }).await?
     }
 
     /// Closes a space, open or not, and deletes what is stored of it on this node: what other nodes
     /// have of it stays there, and what only this one has is gone. Returns when that is certain,
     /// and the node is then rid of it; its rows are removed bit by bit, also after a restart. To
-    /// join it later fetches it anew from others.
+    /// join it later fetches it anew from others. With the control space of a partitioned map goes
+    /// all that this node holds of the map: let it [leave](crate::PartitionedMap::leave_members)
+    /// the members first, or its partitions have one owner less.
     ///
     /// # Errors
     /// The node doesn't have it; or the disk, and then it stays.
     pub async fn delete(&self, space: SpaceId) -> Result<(), OpenError> {
+        self.maps.end(&space).await;
         self.ask(|reply| Request::Leave { space, deletes: true, reply }).await?
     }
 
@@ -154,7 +190,7 @@ impl Spaces {
     /// The node doesn't have it; or the disk.
     pub async fn open_again(&self, space: SpaceId) -> Result<Space, OpenError> {
         let opened = self.ask(|reply| Request::Again { space, reply }).await??;
-        Ok(Space::new(self.inner.clone(), opened))
+        Ok(self.opened(opened).await)
     }
 
     /// The spaces that are closed on this node, by id.
@@ -192,21 +228,15 @@ impl Spaces {
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, OpenError> {
-        let (reply, answer) = oneshot::channel();
-        self.inner.requests.send(request(reply)).await.map_err(|_| OpenError::Closed)?;
-        answer.await.map_err(|_| OpenError::Closed)
+        self.inner.ask(request).await
     }
 
-    pub(crate) fn node(&self) -> &Node {
-        &self.inner.node
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
-    pub(crate) fn inner(&self) -> Arc<Inner> {
-        Arc::clone(&self.inner)
-    }
-
-    pub(crate) fn maps(&self) -> &Mutex<BTreeMap<SpaceId, Weak<Hub>>> {
-        &self.inner.maps
+    pub(crate) fn maps(&self) -> &Maps {
+        &self.maps
     }
 
     pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {
@@ -214,8 +244,18 @@ impl Spaces {
     }
 
     pub(crate) async fn found(&self, genesis: Genesis) -> Result<Space, OpenError> {
-        let opened = self.ask(|reply| Request::Open { genesis, reply }).await??;
-        Ok(Space::new(self.inner.clone(), opened))
+        self.found_with(genesis, false).await
+    }
+
+    async fn found_with(&self, genesis: Genesis, is_map: bool) -> Result<Space, OpenError> {
+        let opened = self.ask(|reply| Request::Open { genesis, is_map, reply }).await??;
+        Ok(self.opened(opened).await)
+    }
+
+    async fn opened(&self, opened: Opened) -> Space {
+        let space = Space::new(self.inner.clone(), opened);
+        self.go_on(&space).await;
+        space
     }
 
     /// All spaces that this node has and that aren't [closed](Self::closed), by id.

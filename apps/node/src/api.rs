@@ -17,9 +17,9 @@
 //! | role | may |
 //! |---|---|
 //! | none needed | ask for health, and for the OpenAPI document |
-//! | reader | read: status, peers, lists, messages, blobs, maps, documents, presence, archives of spaces, metrics |
-//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and write to their maps and documents, say things of the node in them, see the tickets of spaces |
-//! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces, and change who may do what in them; remove blobs; read and write files where the node runs |
+//! | reader | read: status, peers, lists, messages, blobs, maps, partitioned ones too, documents, presence, archives of spaces, metrics |
+//! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and partitioned maps, write to maps and documents, say things of the node in spaces, see tickets |
+//! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces, and change who may do what in them; join partitioned maps, and say which nodes hold them; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
 //! revoked isn't cut: to be rid of its reader at once, restart the node.
@@ -40,6 +40,7 @@ mod guard;
 mod health;
 mod json;
 mod node;
+mod pmaps;
 mod presence;
 mod problem;
 mod serve;
@@ -77,8 +78,9 @@ pub use self::{
     types::{
         Access, Blob, BlobAdded, BlobEvent, BlobPin, BlobsHeld, ClosedSpace, Dial, Document,
         DocumentAction, DocumentChange, DocumentCopy, DocumentEvent, DocumentOrigin, DocumentPatch,
-        DocumentSplice, DocumentTurn, DocumentVersion, Health, Instance, Item, MapBatch, MapEntry,
-        MapEvent, MapPage, MemberChange, Mesh, NewSpace, NodeReply, Peer, PeerAccess, PeerState,
+        DocumentSplice, DocumentTurn, DocumentVersion, Health, Instance, Item, Level, MapBatch,
+        MapEntry, MapEvent, MapPage, MemberChange, Mesh, NewPmap, NewSpace, NodeReply, Peer,
+        PeerAccess, PeerState, Pmap, PmapMember, PmapMembers, PmapPage, PmapStatus, Pmaps,
         PresenceEvent, Present, Published, Services, Space, SpaceAccess, SpaceImported,
         SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces, Status, Token,
         TopicEvent, Topics,
@@ -281,6 +283,11 @@ fn for_readers() -> OpenApiRouter<Api> {
         .routes(routes!(spaces::page))
         .routes(routes!(spaces::value))
         .routes(routes!(spaces::events))
+        .routes(routes!(pmaps::list))
+        .routes(routes!(pmaps::status))
+        .routes(routes!(pmaps::members))
+        .routes(routes!(pmaps::page))
+        .routes(routes!(pmaps::value))
         .routes(routes!(documents::show))
         .routes(routes!(documents::text))
         .routes(routes!(documents::history))
@@ -300,6 +307,8 @@ fn for_writers() -> OpenApiRouter<Api> {
         .routes(routes!(blobs::pin, blobs::unpin))
         .routes(routes!(spaces::create))
         .routes(routes!(spaces::ticket))
+        .routes(routes!(pmaps::create))
+        .routes(routes!(pmaps::ticket))
         .routes(routes!(documents::copy))
         .routes(routes!(documents::undo))
         .routes(routes!(documents::redo))
@@ -316,6 +325,10 @@ fn for_admins() -> OpenApiRouter<Api> {
         .routes(routes!(spaces::open_again))
         .routes(routes!(spaces::delete))
         .routes(routes!(spaces::grant, spaces::expel))
+        .routes(routes!(pmaps::join))
+        .routes(routes!(pmaps::serve))
+        .routes(routes!(pmaps::retire))
+        .routes(routes!(pmaps::expel))
         .merge(imports())
         .routes(routes!(access::revoke))
         .routes(routes!(access::accept))
@@ -338,6 +351,7 @@ fn edits() -> OpenApiRouter<Api> {
     OpenApiRouter::default()
         .routes(routes!(spaces::put, spaces::remove))
         .routes(routes!(spaces::write))
+        .routes(routes!(pmaps::put, pmaps::remove))
         .routes(routes!(documents::replace))
         .routes(routes!(documents::splice))
         .layer(DefaultBodyLimit::max(MAX_ARGUMENTS))

@@ -10,6 +10,7 @@
 
 mod documents;
 mod interface;
+mod pmaps;
 mod spaces;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
@@ -21,6 +22,7 @@ use self::interface::Interface;
 pub(crate) use self::{
     documents::{Attending, Doc, Paper, Watching},
     interface::{Api, Remote, Secret},
+    pmaps::{Pmap, Sheet, Used},
     spaces::{Exported, Format, Imported, Map, Place, Scanned, Space, Table, Watched},
 };
 use crate::{
@@ -95,6 +97,9 @@ enum Command {
     /// Read and write the maps of spaces
     #[command(subcommand)]
     Map(Box<Map>),
+    /// Found, hold and use partitioned maps: each node that serves one holds a part of it
+    #[command(subcommand)]
+    Pmap(Box<Pmap>),
     /// Read and edit the documents of spaces: texts that many write at once
     #[command(subcommand)]
     Doc(Box<Doc>),
@@ -499,6 +504,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
             runtime.shutdown_background();
             result
         }
+        Command::Pmap(pmap) => runtime()?.block_on(commands::pmap::pmap(&common, *pmap)),
         Command::Doc(doc) => {
             let runtime = runtime()?;
             let result = runtime.block_on(commands::doc::doc(&common, *doc));

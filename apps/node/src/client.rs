@@ -4,6 +4,7 @@ mod blobs;
 mod documents;
 mod file;
 mod options;
+mod pmaps;
 mod presence;
 mod services;
 mod spaces;
@@ -23,7 +24,7 @@ use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 
 use self::options::TlsFailure;
-pub use self::{file::ApiFile, options::ClientOptions, services::ServiceCall};
+pub use self::{file::ApiFile, options::ClientOptions, pmaps::PmapCall, services::ServiceCall};
 use crate::{
     api::{Dial, MemberChange, Peer, Problem, Published, Status, Token, TopicEvent, Topics},
     events::EventReader,

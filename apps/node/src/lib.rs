@@ -38,6 +38,6 @@ mod output;
 mod tls;
 
 pub use self::{
-    client::{ApiFile, Client, ClientError, ClientOptions, Events, ServiceCall},
+    client::{ApiFile, Client, ClientError, ClientOptions, Events, PmapCall, ServiceCall},
     tls::TlsFileError,
 };

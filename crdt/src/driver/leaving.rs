@@ -4,6 +4,8 @@
 //! space before; once that is synced, the space is left. So who is told that a write is done has it
 //! done, and a node that is killed has left the space or hasn't.
 //!
+//! With the control space of a partitioned map the partitions are left that are here.
+//!
 //! Of a space that is deleted the number goes to a list of its own, and its rows are removed in
 //! batches that ride with the commits of others. A node that is killed meanwhile goes on when it
 //! starts. The number is given to no other space while rows may be left, nor in this life, in which
@@ -18,12 +20,13 @@ use aether_store::{CommitError, Keyspace, ReadError, Store};
 use tokio::sync::oneshot;
 
 use super::{
-    Driver, Opened, Request, StartError, Told, WriteFailed,
+    Driver, Opened, Part, Request, Room, StartError, Told, WriteFailed,
     list::{Listed, Listing},
 };
 use crate::{
     proto::{
         id::{FeedId, SpaceId},
+        partitions::{genesis_of, placement::MAX_PARTITIONS},
         space::Genesis,
     },
     spaces::OpenError,
@@ -54,10 +57,14 @@ pub(super) struct Leaves {
 #[derive(Debug)]
 pub(super) struct Leaving {
     space: SpaceId,
-    number: u32,
+    /// What its row in the list says from now on, unless it is deleted.
+    listed: Listed,
     deletes: bool,
-    reply: oneshot::Sender<Result<(), OpenError>>,
+    reply: Option<Reply>,
 }
+
+/// Whom to tell that a space was left, or why not.
+type Reply = oneshot::Sender<Result<(), OpenError>>;
 
 impl Leaves {
     /// Reads which spaces are still to be deleted.
@@ -95,8 +102,22 @@ impl Leaves {
     }
 
     pub(super) fn closed(&self) -> Vec<Genesis> {
-        let closed = self.closed.iter().filter(|(space, _)| !self.going.contains(space));
+        let is_users = |(space, listed): &(&SpaceId, &Listed)| {
+            listed.listing != Listing::Part && !self.going.contains(*space)
+        };
+        let closed = self.closed.iter().filter(is_users);
         closed.map(|(_, listed)| listed.genesis.clone()).collect()
+    }
+
+    /// Whether it is closed, and the control space of a map.
+    pub(super) fn is_map(&self, space: &SpaceId) -> bool {
+        self.closed.get(space).is_some_and(|listed| listed.listing == Listing::ClosedMap)
+    }
+
+    /// The number and the genesis of a partition that is here and not open.
+    pub(super) fn part(&self, space: &SpaceId) -> Option<(u32, Genesis)> {
+        let listed = self.closed.get(space).filter(|_| !self.going.contains(space))?;
+        (listed.listing == Listing::Part).then(|| (listed.number, listed.genesis.clone()))
     }
 
     /// The number of a space that is opened: its own, if it was closed, or a new one.
@@ -117,47 +138,69 @@ impl Leaves {
     }
 }
 
+/// Whoever asked and is gone needs no answer.
+fn tell(reply: Option<Reply>, answer: Result<(), OpenError>) {
+    if let Some(reply) = reply {
+        let _ = reply.send(answer);
+    }
+}
+
+impl Room {
+    /// Its row in the list.
+    fn listed(&self) -> Listed {
+        let listing = match (&self.part, self.opened.is_map) {
+            (Some(_), _) => Listing::Part,
+            (None, true) => Listing::Map,
+            (None, false) => Listing::Open,
+        };
+        let Opened { shelf, genesis, .. } = &self.opened;
+        Listed { listing, number: shelf.number(), genesis: genesis.clone() }
+    }
+}
+
 impl Driver {
     /// Whether a request has to wait until a space is left.
     pub(super) fn is_put_off(&self, request: &Request) -> bool {
         let space = match request {
-            Request::Open { genesis, .. } => genesis.space_id(),
+            Request::Open { genesis, .. } | Request::Part(Part::Open { genesis, .. }) => {
+                genesis.space_id()
+            }
             Request::Leave { space, .. } | Request::Again { space, .. } => *space,
             _ => return false,
         };
         self.leaves.going.contains(&space)
     }
 
-    pub(super) fn leave(
-        &mut self,
-        space: SpaceId,
-        deletes: bool,
-        reply: oneshot::Sender<Result<(), OpenError>>,
-    ) {
-        let room = self.rooms.get(&space).map(|room| &room.opened);
-        let open = room.map(|opened| (opened.shelf.number(), opened.genesis.clone()));
-        let closed = || self.leaves.closed.get(&space);
-        let closed = || closed().map(|listed| (listed.number, listed.genesis.clone()));
-        let is_open = open.is_some();
-        let Some((number, genesis)) = open.or_else(closed) else {
+    /// Leaves a space; and with a map's control space what is here of its partitions.
+    pub(super) fn leave(&mut self, space: SpaceId, deletes: bool, reply: Option<Reply>) {
+        let room = self.rooms.get(&space);
+        let closed = self.leaves.closed.get(&space).cloned();
+        let Some(listed) = room.map(Room::listed).or(closed) else {
             let name = space.to_string();
-            // Whoever asked and is gone needs no answer.
-            return drop(reply.send(Err(OpenError::NotFound { name })));
+            return tell(reply, Err(OpenError::NotFound { name }));
         };
-        if !is_open && !deletes {
-            return drop(reply.send(Ok(())));
+        if room.is_none() && !deletes {
+            return tell(reply, Ok(()));
+        }
+        if listed.listing.opened() == Listing::Map {
+            for part in (0..MAX_PARTITIONS).map(|n| genesis_of(&listed.genesis, n).space_id()) {
+                let is_here = self.rooms.contains_key(&part) || self.leaves.is_closed(&part);
+                if is_here && !self.leaves.going.contains(&part) {
+                    self.leave(part, deletes, None);
+                }
+            }
         }
         self.empty(space);
         let (batch, id) = (&mut self.gathered.batch, space.as_hash().as_bytes());
+        let listed = Listed { listing: listed.listing.closed(), ..listed };
         if deletes {
             batch.remove(&self.list, id);
-            batch.put(&self.leaves.rest, &number.to_be_bytes(), &[]);
+            batch.put(&self.leaves.rest, &listed.number.to_be_bytes(), &[]);
         } else {
-            let listed = Listed { listing: Listing::Closed, number, genesis };
             batch.put(&self.list, id, &listed.encode());
         }
         self.leaves.going.insert(space);
-        self.gathered.left.push(Leaving { space, number, deletes, reply });
+        self.gathered.left.push(Leaving { space, listed, deletes, reply });
     }
 
     /// Ends the sessions of a space, and takes nothing from users any more.
@@ -173,8 +216,9 @@ impl Driver {
 
     /// The list says that these were left, and all that was written to them is synced.
     pub(super) fn left(&mut self, left: Vec<Leaving>) {
-        for Leaving { space, number, deletes, reply } in left {
+        for Leaving { space, listed, deletes, reply } in left {
             self.leaves.going.remove(&space);
+            let number = listed.number;
             if let Some(room) = self.rooms.remove(&space) {
                 room.opened.shelf.leave();
                 // Without a reader nobody hears it.
@@ -182,15 +226,14 @@ impl Driver {
                 let goes_on =
                     |feed: &FeedId| !room.replica.has_failed() && room.replica.continues(feed);
                 self.tips.retain(|(of, _), tip| *of != space || goes_on(&tip.feed));
-                let genesis = room.opened.genesis;
-                self.leaves.close(Listed { listing: Listing::Closed, number, genesis });
+                self.leaves.close(listed);
             }
             if deletes {
                 self.leaves.closed.remove(&space);
                 self.tips.retain(|(of, _), _| *of != space);
                 self.leaves.sweeping.push_back(number);
             }
-            let _ = reply.send(Ok(()));
+            tell(reply, Ok(()));
         }
         self.resume();
     }
@@ -203,7 +246,7 @@ impl Driver {
             if let Some(room) = self.rooms.get_mut(&space) {
                 room.is_leaving = false;
             }
-            let _ = reply.send(Err(why.clone().into()));
+            tell(reply, Err(why.clone().into()));
         }
         self.resume();
     }
@@ -215,12 +258,11 @@ impl Driver {
     }
 
     pub(super) fn open_again(&mut self, space: &SpaceId) -> Result<Opened, OpenError> {
-        let closed = self.leaves.closed.get(space).map(|listed| listed.genesis.clone());
-        let open = || self.rooms.get(space).map(|room| room.opened.genesis.clone());
-        let Some(genesis) = closed.or_else(open) else {
+        let closed = self.leaves.closed.get(space).cloned();
+        let Some(listed) = closed.or_else(|| self.rooms.get(space).map(Room::listed)) else {
             return Err(OpenError::NotFound { name: space.to_string() });
         };
-        self.open_space(genesis, Listing::Open)
+        self.open_space(listed.genesis, listed.listing.opened())
     }
 
     /// Removes some rows of a space that was deleted. No commit is under way, so what isn't found

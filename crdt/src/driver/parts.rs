@@ -23,7 +23,7 @@ use crate::{
 pub(crate) enum Part {
     /// Opens a partition's space, and remembers it.
     Open { genesis: Genesis, reply: oneshot::Sender<Result<Opened, OpenError>> },
-    /// Those of these spaces that are here.
+    /// Opens those of these spaces that are here.
     Here { spaces: Vec<SpaceId>, reply: oneshot::Sender<Vec<Opened>> },
     /// Of each feed the number up to which it is held, synced.
     Context { space: SpaceId, reply: oneshot::Sender<Context> },
@@ -121,7 +121,7 @@ impl Driver {
                 let _ = reply.send(self.open_space(genesis, Listing::Part));
             }
             Part::Here { spaces, reply } => {
-                let here = spaces.iter().filter_map(|space| Some(self.part(space)?.opened.clone()));
+                let here = spaces.iter().filter_map(|space| self.open_here(space));
                 let _ = reply.send(here.collect());
             }
             Part::Context { space, reply } => {
@@ -160,8 +160,27 @@ impl Driver {
                     && room.replica.is_synced()
                     && room.replica.digest() == digest
                 {
-                    self.leave(space, true, reply);
+                    self.leave(space, true, Some(reply));
                 }
+            }
+        }
+    }
+
+    /// Opens a partition that is here.
+    fn open_here(&mut self, space: &SpaceId) -> Option<Opened> {
+        if let Some(room) = self.part(space) {
+            return Some(room.opened.clone());
+        }
+        let (number, genesis) = self.leaves.part(space)?;
+        match self.enter(number, genesis, Listing::Part) {
+            Ok(opened) => {
+                self.leaves.open_again(space);
+                self.offer_to_all(*space);
+                Some(opened)
+            }
+            Err(error) => {
+                tracing::error!(%space, %error, "a partition can't be opened");
+                None
             }
         }
     }
@@ -180,9 +199,7 @@ impl Driver {
         let Some(part) = self.part(&space).and_then(|room| room.part.as_mut()) else { return };
         if std::mem::take(&mut part.is_frozen) {
             part.freezing = None;
-            for peer in self.links.keys().copied().collect::<Vec<_>>() {
-                self.offer(&peer, space);
-            }
+            self.offer_to_all(space);
         }
     }
 }

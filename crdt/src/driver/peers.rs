@@ -65,6 +65,13 @@ impl Driver {
         }
     }
 
+    /// Tells all peers of a space.
+    pub(super) fn offer_to_all(&mut self, space: SpaceId) {
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            self.offer(&peer, space);
+        }
+    }
+
     /// Tells a peer of a space, without which it doesn't understand what is told.
     pub(super) fn offer(&mut self, peer: &PeerId, space: SpaceId) {
         let me = self.key.public();

@@ -7,11 +7,14 @@ use std::path::Path;
 
 use aether_store::{Faults, Options};
 
-use super::{link::Frame, *};
-use crate::proto::{
-    entry::{Collection, Kind},
-    map::Action,
-    space::Mode,
+use super::{link::Frame, list::Listing, *};
+use crate::{
+    proto::{
+        entry::{Collection, Kind},
+        map::Action,
+        space::{Genesis, Mode},
+    },
+    spaces::{OpenError, Status},
 };
 
 /// A driver that nobody runs, and what it has said to its only peer.

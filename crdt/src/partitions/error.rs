@@ -57,6 +57,12 @@ pub enum PartitionError {
     /// A partitioned map is a space that everyone with its ticket may write.
     #[error("the ticket is that of no partitioned map: its space isn't open to everyone")]
     Mode,
+    /// The node doesn't take part in it as a map.
+    #[error("the space {name:?} is no partitioned map on this node; join the map by its ticket")]
+    NotPartitioned {
+        /// Its name or id.
+        name: String,
+    },
     /// A member's id that holds no key.
     #[error("the member's id holds no Ed25519 key; give the id that its node shows")]
     Key,

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use tokio::{
 
 use super::{error::PartitionError, keeping, serving};
 use crate::{
-    Space, Spaces,
+    OpenError, Space,
     driver::{Part, Request, tag},
     proto::{
         id::SpaceId,
@@ -28,6 +29,7 @@ use crate::{
         },
         space::Mode,
     },
+    spaces::Inner,
 };
 
 const SERVICE: Domain = Domain::new("aether 2026-11 partition service v1");
@@ -52,7 +54,7 @@ impl Known {
 
 /// See the [module](self).
 pub(super) struct Shared {
-    pub(super) spaces: Spaces,
+    pub(super) inner: Arc<Inner>,
     pub(super) control: Space,
     pub(super) me: PublicKey,
     client: Client,
@@ -63,11 +65,11 @@ pub(super) struct Shared {
     begun: Instant,
 }
 
-/// A map that is open on this node. The last handle's end ends its service and its keeper.
+/// A map that is open on this node. Its end is that of its service and its keeper.
 pub(crate) struct Hub {
     pub(super) shared: Arc<Shared>,
     keeper: AbortHandle,
-    _serving: Serving,
+    serving: Mutex<Option<Serving>>,
 }
 
 impl Drop for Hub {
@@ -76,17 +78,23 @@ impl Drop for Hub {
     }
 }
 
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hub({:?})", self.shared.control)
+    }
+}
+
 impl Hub {
     /// Opens what a control space is the control space of.
-    pub(super) async fn open(spaces: &Spaces, control: Space) -> Result<Self, PartitionError> {
+    pub(super) async fn open(inner: &Arc<Inner>, control: Space) -> Result<Self, PartitionError> {
         if control.genesis().mode() != Mode::Open {
             return Err(PartitionError::Mode);
         }
-        let node = spaces.node();
+        let node = &inner.node;
         let name = service_name(&control.id());
         let (hints, told) = mpsc::channel(64);
         let shared = Arc::new(Shared {
-            spaces: spaces.clone(),
+            inner: Arc::clone(inner),
             me: node.secret_key().public(),
             client: node.client(&name),
             control,
@@ -99,7 +107,13 @@ impl Hub {
         let keeping = keeping::run(Arc::clone(&shared), told);
         #[expect(clippy::disallowed_methods, reason = "it ends with the hub")]
         let keeper = tokio::spawn(keeping).abort_handle();
-        Ok(Self { shared, keeper, _serving: serving })
+        Ok(Self { shared, keeper, serving: Mutex::new(Some(serving)) })
+    }
+
+    /// Ends it while handles may be there. They give errors once the control space is left.
+    pub(super) fn end(&self) {
+        self.keeper.abort();
+        drop(self.serving.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -108,7 +122,7 @@ async fn serve(shared: &Arc<Shared>, name: &str) -> Result<Serving, PartitionErr
     let mut tries = 0;
     loop {
         let service = serving::service(Arc::clone(shared));
-        match shared.spaces.node().serve(name, service).await {
+        match shared.inner.node.serve(name, service).await {
             Err(ServeError::Taken { .. }) if tries < 100 => tries += 1,
             served => return served.map_err(PartitionError::Serve),
         }
@@ -156,6 +170,9 @@ impl Shared {
         until: Time,
         is_it: impl Fn(&Placement) -> bool,
     ) -> Result<Arc<Placement>, PartitionError> {
+        if self.control.is_left() {
+            return Err(OpenError::Left { name: self.control.name().to_owned() }.into());
+        }
         let mut known = self.known.subscribe();
         let is_known = |known: &Known| known.placement.as_deref().is_some_and(&is_it);
         let found = tokio::time::timeout(until.since(self.now()), known.wait_for(is_known));
@@ -189,7 +206,7 @@ impl Shared {
         &self,
         part: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Part,
     ) -> Option<T> {
-        self.spaces.ask(|reply| Request::Part(part(reply))).await.ok()
+        self.inner.ask(|reply| Request::Part(part(reply))).await.ok()
     }
 
     /// Tells the driver of spaces something.

@@ -94,7 +94,7 @@ impl Keeping {
         let spaces = numbers.keys().copied().collect();
         let here = self.shared.part(|reply| Part::Here { spaces, reply }).await;
         for opened in here.unwrap_or_default() {
-            let copy = Space::new(self.shared.spaces.inner(), opened);
+            let copy = Space::new(Arc::clone(&self.shared.inner), opened);
             if let Some(partition) = numbers.get(&copy.id()).copied() {
                 self.shared.keep(partition, copy);
                 self.handle(Input::Opened { partition }).await;
@@ -215,7 +215,7 @@ pub(super) async fn open(shared: &Shared, partition: u16) -> Result<Space, crate
     let genesis = genesis_of(shared.control.genesis(), partition);
     let opened = shared.part(|reply| Part::Open { genesis, reply }).await;
     let opened = opened.unwrap_or(Err(crate::OpenError::Closed))?;
-    let copy = Space::new(shared.spaces.inner(), opened);
+    let copy = Space::new(Arc::clone(&shared.inner), opened);
     shared.keep(partition, copy.clone());
     Ok(copy)
 }

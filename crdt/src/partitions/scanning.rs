@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{PartitionError, PartitionedMap};
 use crate::{
-    Key, LookupError,
+    Key,
     collections::decode,
     proto::{
         map::{MAX_KEY, Rule},
@@ -53,6 +53,9 @@ impl FromStr for ScanCursor {
 pub struct ScanPage<K, V> {
     /// Keys of one partition with their values, ascending; of several values the latest.
     pub items: Vec<(K, V)>,
+    /// Keys of these that were passed over, as they or their values are of another type: one that
+    /// somebody wrote badly doesn't hide the others.
+    pub unreadable: usize,
     /// Where to go on; nothing if that was all.
     pub next: Option<ScanCursor>,
 }
@@ -64,7 +67,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {
     /// not; each page by itself is a read at the map's level.
     ///
     /// # Errors
-    /// Too few owners answered in time, or a key or a value is of another type.
+    /// Too few owners answered in time.
     pub async fn scan(
         &self,
         from: Option<ScanCursor>,
@@ -73,7 +76,7 @@ impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {
         let ScanCursor { partition, from } = from.unwrap_or_default();
         let placement = self.shared().placement(self.until()).await?;
         if !placement.partitions().contains(&partition) {
-            return Ok(ScanPage { items: Vec::new(), next: None });
+            return Ok(ScanPage { items: Vec::new(), unreadable: 0, next: None });
         }
         let limit = limit.clamp(1, MAX_PAGE_KEYS);
         let ask = Ask::Scan {
@@ -86,21 +89,23 @@ impl<K: Key, V: Serialize + DeserializeOwned> PartitionedMap<K, V> {
         let joined = join_pages(&pages);
         self.repair(partition, &peers, &joined.stale);
         let mut items = Vec::with_capacity(joined.keys.len());
-        let mut cut = None;
+        let (mut unreadable, mut cut) = (0, None);
         for (key, elements) in joined.keys {
-            if items.len() == limit {
+            if items.len() + unreadable == limit {
                 cut = Some(key);
                 break;
             }
             let Some(latest) = Rule::Last.resolve(elements).pop() else { continue };
-            let key = K::from_key(&key).ok_or(LookupError::Key)?;
-            items.push((key, decode(&latest.value)?));
+            match (K::from_key(&key), decode(&latest.value)) {
+                (Some(key), Ok(value)) => items.push((key, value)),
+                _ => unreadable += 1,
+            }
         }
         let behind = joined.next.map(|last| [&last[..], &[0]].concat());
         let on = cut.or(behind).map(|from| ScanCursor { partition, from });
         let other = ScanCursor { partition: partition.saturating_add(1), from: Vec::new() };
         let other = placement.partitions().contains(&other.partition).then_some(other);
-        Ok(ScanPage { items, next: on.or(other) })
+        Ok(ScanPage { items, unreadable, next: on.or(other) })
     }
 }
 

@@ -271,12 +271,83 @@ async fn what_can_t_be_is_said_plainly() {
     assert!(matches!(ages.get(&key(1)).await, Err(PartitionError::NoMembers)));
     // A space that isn't a map's.
     spaces.create("guests").await.unwrap();
-    let other: Ages = spaces.partitioned("guests").await.unwrap();
+    let other = spaces.partitioned::<String, u32>("guests").await.unwrap_err();
+    assert!(matches!(other, PartitionError::NotPartitioned { .. }), "{other:?}");
+    let guests = spaces.get("guests").await.unwrap().ticket().await.unwrap().to_string();
+    let other: Ages = spaces.join_partitioned(&guests).await.unwrap();
     let other = other.deadline(Duration::from_millis(100));
     assert!(matches!(other.status().await, Err(PartitionError::NotReady)));
+    let spaces_of = async || {
+        let all = spaces.list().await.unwrap();
+        all.iter().filter(|space| space.is_partitioned()).count()
+    };
+    assert_eq!(spaces_of().await, 2);
+    spaces.join(&guests).await.unwrap();
+    assert_eq!(spaces_of().await, 2, "it stays one");
     ages.join_members().await.unwrap();
     ages.clone().deadline(Duration::from_secs(60)).put(&key(1), &1).await.unwrap();
     assert_eq!(ages.get(&key(1)).await.unwrap(), Some(1));
     let same: Ages = spaces.partitioned("ages").await.unwrap();
     assert_eq!(same.get(&key(1)).await.unwrap(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_restarted_serves_without_being_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let owner = on_disk("restarted", &data, None).await;
+    let spaces = Spaces::open(&owner).await.unwrap();
+    let ages: Ages =
+        spaces.create_partitioned("ages", Partitioning::new(4, 1).unwrap()).await.unwrap();
+    ages.join_members().await.unwrap();
+    let member = Member { node: owner, spaces, ages };
+    settled(&[&member]).await;
+    let client = client("restarted", &member).await;
+    put_all(&client.ages, 0..10).await;
+    member.node.shutdown().await;
+    drop(member);
+
+    let owner = again("restarted", &data).await;
+    for address in owner.addresses().await.unwrap() {
+        client.node.dial(address).await.unwrap();
+    }
+    // It opens its spaces, and nobody asks it for the map.
+    let spaces = Spaces::open(&owner).await.unwrap();
+    let patient = client.ages.clone().deadline(Duration::from_secs(60));
+    for n in 0..10 {
+        assert_eq!(patient.get(&key(n)).await.unwrap(), Some(n));
+    }
+    drop(spaces);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_is_closed_opened_again_and_deleted_with_all_its_partitions() {
+    let first = members("closing", 1, 1).await.remove(0);
+    let client = client("closing", &first).await;
+    put_all(&client.ages, 0..10).await;
+    let id = first.ages.id();
+    first.spaces.close(id).await.unwrap();
+    let closed = first.spaces.closed().await.unwrap();
+    assert_eq!(closed.iter().map(|space| space.id()).collect::<Vec<_>>(), [id]);
+    let left = first.ages.get(&key(1)).await.unwrap_err();
+    let is_left = matches!(left, PartitionError::Open(aether_crdt::OpenError::Left { .. }));
+    assert!(is_left, "{left:?}");
+    let gone = client.ages.clone().deadline(Duration::from_secs(2)).get(&key(1)).await.unwrap_err();
+    assert!(matches!(gone, PartitionError::Short { answered: 0, .. }), "{gone:?}");
+
+    first.spaces.open_again(id).await.unwrap();
+    let patient = client.ages.clone().deadline(Duration::from_secs(60));
+    for n in 0..10 {
+        assert_eq!(patient.get(&key(n)).await.unwrap(), Some(n));
+    }
+    let ticket = client.ages.ticket().await.unwrap().to_string();
+    first.spaces.delete(id).await.unwrap();
+    assert!(first.spaces.find("ages").await.is_err());
+    let anew: Ages = first.spaces.join_partitioned(&ticket).await.unwrap();
+    until("it is a member, which has nothing of what only it had", async || {
+        let status = anew.status().await.unwrap();
+        status.is_member && status.owned == 8 && status.whole == 8
+    })
+    .await;
+    assert_eq!(anew.get(&key(1)).await.unwrap(), None);
 }

@@ -51,9 +51,7 @@ pub(super) struct How {
 impl How {
     fn apply<R>(&self, mut call: Calling<R>) -> Calling<R> {
         if let Some(seconds) = self.deadline_seconds {
-            // What is no time counts as none.
-            let deadline = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-            call = call.deadline(deadline.min(MAX_DEADLINE));
+            call = call.deadline(deadline(seconds));
         }
         if self.idempotent {
             call = call.idempotent();
@@ -66,6 +64,11 @@ impl How {
             None => call,
         }
     }
+}
+
+/// The deadline that a request asks for. What is no time counts as none.
+pub(super) fn deadline(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default().min(MAX_DEADLINE)
 }
 
 /// Calls a service: any one instance, and the reply is the answer's body.

@@ -299,7 +299,7 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
-fn no_space(error: OpenError) -> Problem {
+pub(super) fn no_space(error: OpenError) -> Problem {
     let status = match error {
         OpenError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         OpenError::NotFound { .. } => StatusCode::NOT_FOUND,

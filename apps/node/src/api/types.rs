@@ -2,6 +2,7 @@
 //! add some.
 
 mod documents;
+mod pmaps;
 mod presence;
 mod spaces;
 
@@ -14,6 +15,7 @@ pub use self::{
         Document, DocumentAction, DocumentChange, DocumentCopy, DocumentEvent, DocumentOrigin,
         DocumentPatch, DocumentSplice, DocumentTurn, DocumentVersion,
     },
+    pmaps::{Level, NewPmap, Pmap, PmapMember, PmapMembers, PmapPage, PmapStatus, Pmaps},
     presence::{PresenceEvent, Present},
     spaces::{
         ClosedSpace, MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceAccess,

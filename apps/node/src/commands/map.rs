@@ -5,13 +5,13 @@ mod file;
 use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
-use comfy_table::Cell;
+use comfy_table::{Cell, Table};
 use futures::StreamExt as _;
 use serde_json::Value;
 
 use super::Connected;
 use crate::{
-    api::{MapBatch, MapEvent, MapPage},
+    api::{MapBatch, MapEntry, MapEvent, MapPage},
     cli::{Common, Map, NoNode, Output, Place, Scanned, TimedOut, Watched},
     client::Events,
     output,
@@ -52,7 +52,7 @@ async fn run(common: &Common, command: Map) -> anyhow::Result<()> {
     }
 }
 
-fn parse(mut text: String, is_text: bool) -> anyhow::Result<Value> {
+pub(super) fn parse(mut text: String, is_text: bool) -> anyhow::Result<Value> {
     if text == "-" {
         text.clear();
         std::io::stdin().read_to_string(&mut text).context("can't read the value")?;
@@ -98,36 +98,65 @@ async fn page(
 async fn scan(common: &Common, scanned: &Scanned) -> anyhow::Result<()> {
     let Scanned { place, prefix, limit } = scanned;
     let node = Connected::new(common, &place.remote)?;
-    let mut table = output::table(&["KEY", "VALUE"]);
-    let (mut left, mut unreadable, mut after) = (*limit, 0, None::<String>);
-    while left > 0 {
-        let page = page(&node, place, prefix, after.as_deref(), left.min(PAGE)).await?;
-        left -= page.entries.len().min(left);
-        unreadable += page.unreadable;
-        for entry in &page.entries {
-            if common.output == Output::Json {
-                output::line(&serde_json::to_string(entry)?)?;
-                continue;
-            }
-            let value = output::plain(&entry.value.to_string());
-            table.add_row([Cell::new(output::plain(&entry.key)), Cell::new(value)]);
-        }
+    let (mut shown, mut after) = (Shown::new(common.output, *limit), None::<String>);
+    while shown.left > 0 {
+        let limit = shown.left.min(PAGE);
+        let page = page(&node, place, prefix, after.as_deref(), limit).await?;
+        shown.add(&page.entries, page.unreadable)?;
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    if common.output == Output::Table {
-        match left == *limit {
-            true => output::note("no such keys"),
-            false => output::line(&table.trim_fmt())?,
+    shown.end(after.is_some())
+}
+
+/// Keys and values on their way to whoever reads them.
+pub(super) struct Shown {
+    form: Output,
+    /// Of all of them, for people.
+    table: Table,
+    limit: usize,
+    /// How many more are to be shown.
+    pub(super) left: usize,
+    unreadable: u64,
+}
+
+impl Shown {
+    pub(super) fn new(form: Output, limit: usize) -> Self {
+        let table = output::table(&["KEY", "VALUE"]);
+        Self { form, table, limit, left: limit, unreadable: 0 }
+    }
+
+    pub(super) fn add(&mut self, entries: &[MapEntry], unreadable: u64) -> anyhow::Result<()> {
+        self.left -= entries.len().min(self.left);
+        self.unreadable += unreadable;
+        for entry in entries {
+            if self.form == Output::Json {
+                output::line(&serde_json::to_string(entry)?)?;
+                continue;
+            }
+            let value = output::plain(&entry.value.to_string());
+            self.table.add_row([Cell::new(output::plain(&entry.key)), Cell::new(value)]);
         }
+        Ok(())
     }
-    if left == 0 && after.is_some() {
-        output::note(&format!("there may be more than {limit}; --limit says how many to show"));
+
+    /// Shows the table, and says what it lacks.
+    pub(super) fn end(self, is_more: bool) -> anyhow::Result<()> {
+        let Self { form, table, limit, left, unreadable } = self;
+        if form == Output::Table {
+            match left == limit {
+                true => output::note("no such keys"),
+                false => output::line(&table.trim_fmt())?,
+            }
+        }
+        if left == 0 && is_more {
+            output::note(&format!("there may be more than {limit}; --limit says how many to show"));
+        }
+        warn_of(unreadable);
+        Ok(())
     }
-    warn_of(unreadable);
-    Ok(())
 }
 
 fn warn_of(unreadable: u64) {

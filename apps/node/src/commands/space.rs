@@ -35,13 +35,9 @@ async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
             founded(common, &node.explain(created)?)
         }
         Space::Join { ticket, remote } => {
-            let mut text = ticket;
-            if text == "-" {
-                text.clear();
-                io::stdin().read_to_string(&mut text).context("can't read the ticket")?;
-            }
+            let ticket = ticket_of(ticket)?;
             let node = Connected::new(common, &remote)?;
-            founded(common, &node.explain(node.client.join_space(text.trim()).await)?)
+            founded(common, &node.explain(node.client.join_space(&ticket).await)?)
         }
         Space::List(remote) => list(common, &remote).await,
         Space::Show { space, remote } => show(common, &remote, &space).await,
@@ -82,6 +78,15 @@ async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
             }
         }
     }
+}
+
+/// The ticket that was given, or that comes by the input.
+pub(super) fn ticket_of(mut text: String) -> anyhow::Result<String> {
+    if text == "-" {
+        text.clear();
+        io::stdin().read_to_string(&mut text).context("can't read the ticket")?;
+    }
+    Ok(text.trim().to_owned())
 }
 
 /// Prints the id of a space that is here now.

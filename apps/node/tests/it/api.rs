@@ -23,7 +23,7 @@ fn messages(node: &Node, topic: &str) -> String {
 }
 
 /// All that the OpenAPI document describes.
-const PATHS: [&str; 46] = [
+const PATHS: [&str; 56] = [
     "/health",
     "/health/live",
     "/health/ready",
@@ -40,6 +40,16 @@ const PATHS: [&str; 46] = [
     "/v1/openapi.json",
     "/v1/peers",
     "/v1/peers/dial",
+    "/v1/pmaps",
+    "/v1/pmaps/join",
+    "/v1/pmaps/{map}",
+    "/v1/pmaps/{map}/items",
+    "/v1/pmaps/{map}/items/{key}",
+    "/v1/pmaps/{map}/members",
+    "/v1/pmaps/{map}/members/{peer}",
+    "/v1/pmaps/{map}/retire",
+    "/v1/pmaps/{map}/serve",
+    "/v1/pmaps/{map}/ticket",
     "/v1/services",
     "/v1/services/{service}/{endpoint}",
     "/v1/services/{service}/{endpoint}/every",
@@ -85,10 +95,13 @@ async fn every_route_is_described_and_answers() {
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(paths, PATHS);
     // What names a blob is refused for its name before all else, and an empty body is a blob. No
-    // space is there to be named, and an empty body is no archive.
+    // space or map is there to be named, and an empty body is no archive.
     let named = |path: &str| {
         let is_archive = path == "/v1/spaces/import";
-        is_archive || path.starts_with("/v1/blobs") || path.contains("{space}")
+        is_archive
+            || path.starts_with("/v1/blobs")
+            || path.contains("{space}")
+            || path.contains("{map}")
     };
     for path in paths.iter().filter(|path| !named(path)) {
         let operations = document["paths"][path].as_object().unwrap();

@@ -6,6 +6,7 @@ mod blobs;
 mod closed;
 mod documents;
 mod failures;
+mod pmaps;
 mod presence;
 mod run;
 mod secured;

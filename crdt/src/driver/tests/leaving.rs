@@ -222,3 +222,67 @@ async fn who_is_met_while_a_space_is_left_hears_nothing_of_it() {
     left.try_recv().unwrap().unwrap();
     assert_eq!((side.rows(0), side.rest()), (0, 0));
 }
+
+/// The partition of the room as a map.
+fn part() -> Genesis {
+    crate::proto::partitions::genesis_of(&genesis(), 3)
+}
+
+impl Side {
+    fn open_map(&mut self) {
+        self.driver.open_space(genesis(), Listing::Map).unwrap();
+    }
+
+    /// How many of the map's partitions are here, once they were opened.
+    fn parts(&mut self) -> usize {
+        let (reply, mut answer) = oneshot::channel();
+        let spaces = vec![part().space_id()];
+        self.driver.on_request(Request::Part(Part::Here { spaces, reply }));
+        answer.try_recv().unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_map_s_partitions_are_left_with_it_and_open_when_it_asks_for_them() {
+    let home = tempfile::tempdir().unwrap();
+    let mut side = start(home.path());
+    side.open_map();
+    side.driver.open_space(part(), Listing::Part).unwrap();
+    drop(side);
+    let mut side = start(home.path());
+    assert_eq!((side.driver.rooms.len(), side.parts(), side.driver.rooms.len()), (1, 1, 2));
+    let is_map = |side: &Side| side.driver.rooms[&genesis().space_id()].opened.is_map;
+    assert!(is_map(&side), "it is known as one");
+
+    let mut left = side.leave(false);
+    side.settle().await;
+    left.try_recv().unwrap().unwrap();
+    assert!(side.driver.rooms.is_empty());
+    drop(side);
+    let mut side = start(home.path());
+    assert!(side.driver.rooms.is_empty());
+    assert_eq!(side.driver.leaves.closed(), [genesis()], "users hear of the map alone");
+    side.driver.open_space(genesis(), Listing::Open).unwrap();
+    assert!(is_map(&side), "it stays one");
+    assert_eq!(side.parts(), 1);
+
+    let mut left = side.leave(true);
+    side.settle().await;
+    left.try_recv().unwrap().unwrap();
+    assert!(side.driver.rooms.is_empty() && side.driver.leaves.closed().is_empty());
+    assert_eq!((side.parts(), side.driver.list.range::<&[u8]>(..).count()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_space_that_is_joined_as_a_map_is_one_from_then_on() {
+    let home = tempfile::tempdir().unwrap();
+    let mut side = open(home.path(), 1, None);
+    drop(side.put(b"key", 10));
+    side.settle().await;
+    side.open_map();
+    assert_eq!(side.status().entries, 1);
+    drop(side);
+    let side = start(home.path());
+    let room = &side.driver.rooms[&genesis().space_id()];
+    assert!(room.opened.is_map && side.status().entries == 1);
+}

@@ -90,7 +90,7 @@ pub(in crate::api) async fn expel(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn peer_of(text: &str) -> Result<PeerId, Problem> {
+pub(in crate::api) fn peer_of(text: &str) -> Result<PeerId, Problem> {
     let wrong = |_| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "that is no peer id");
     text.parse().map_err(wrong)
 }
