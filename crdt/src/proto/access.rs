@@ -44,8 +44,8 @@
 //!
 //! Rule 6 voids a feed of which nothing counts even where another removal pins something of it:
 //! whether anything stands under an [`Authority`] then hangs on operations alone. Did it hang on
-//! chains that are held, which may be a branch under another authority, two branches of a liar could
-//! take turns for ever.
+//! chains that are held, which may be a branch under another authority, two branches of a liar
+//! could take turns for ever.
 //!
 //! [`Header::fits`] refuses a checkpoint's pin outside owners' own feeds, for all replicas and
 //! whatever is granted, as invalid. Rule 2 cuts it there too. Both say the same: the entry is in no

@@ -100,6 +100,10 @@ impl<'a> Batch<'a> {
 /// An entry whose name another has that was applied, which only a liar's has, isn't applied: its
 /// [`collections`](Batch::collections) are rebuilt with both.
 ///
+/// One case isn't covered: a liar signs two entries of one name, which takes some 2³² tries, and a
+/// dot of theirs is removed; one of them, which says nothing of that collection, is evicted before
+/// the other comes. Then what the other puts is alive here until the collection is next rebuilt.
+///
 /// Costs, in look-ups: a scan for each collection; one for each operation, and if more than eight
 /// values are alive at its key, a scan of its feed's, two at most, and another for each feed that
 /// it names; a question to `feeds` for each own value found and for each dot that it names. If dots

@@ -260,6 +260,16 @@ fn messages_are_stable_and_nothing_else_is_read() {
     assert_eq!(Message::decode(&[1, 0, 2, 1, b'a', 0, 0, 1, b'a', 0, 0]), None);
     let long = [&[1, 0, 1, 1, b'a', 0x10, 0x01][..], &[0; 4_097]].concat();
     assert_eq!(Message::decode(&long), None);
+    // Values that are each short enough, and too large together.
+    let of_four = |last: usize| {
+        let sizes = (0..4).zip([MAX_VALUE, MAX_VALUE, MAX_VALUE, last]);
+        let values = sizes.map(|(name, size)| (name.to_string(), vec![0; size])).collect();
+        Message { asks: false, values }
+    };
+    let largest = of_four(MAX_VALUE - 3 - 4 * 4);
+    assert_eq!(largest.encode().len(), MAX_BYTES);
+    assert_eq!(Message::decode(&largest.encode()), Some(largest));
+    assert_eq!(Message::decode(&of_four(MAX_VALUE - 3 - 4 * 4 + 1).encode()), None);
 }
 
 proptest! {

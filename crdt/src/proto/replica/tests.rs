@@ -1,13 +1,16 @@
 //! Scripts, one for each rule of the [module](super): a replica whose disk is synced by hand, and
 //! peers who say what the script says.
 
+mod chains;
 mod forks;
 mod holding;
 mod intake;
 mod members;
 mod offering;
 mod pace;
+mod readers;
 mod saying;
+mod standing;
 mod together;
 mod writing;
 

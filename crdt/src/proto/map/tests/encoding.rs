@@ -42,6 +42,24 @@ fn golden_operations() {
 }
 
 #[test]
+fn slots_lie_by_local_feeds_whichever_came_first() {
+    let nth = |author, number| id(feed(author, 1), number, 0);
+    let nothing = |id, parent, key| said(id, parent, map(), vec![put(key, "", &[])]);
+    for order in [[1, 2], [2, 1]] {
+        let mut replica = Replica::default();
+        for author in [1, 2] {
+            replica.apply(&nothing(nth(author, 1), None, b"other"));
+        }
+        for author in order {
+            replica.apply(&nothing(nth(author, 2), Some(nth(author, 1)), b"k"));
+        }
+        let value = &replica.rows[&rows::key(&map(), b"k")];
+        // What says that they lie here, and the first one's feed.
+        assert_eq!(value[..2], [0, 0], "{order:?}");
+    }
+}
+
+#[test]
 fn limits_hold_on_both_sides() {
     let dots: Vec<Dot> = (0..65).map(|number| dot(1, number)).collect();
     let key = vec![0; MAX_KEY + 1];

@@ -238,3 +238,16 @@ impl Rows for Counted {
         self.rows.delete(key)
     }
 }
+
+#[test]
+fn many_values_of_a_key_are_apart_from_those_of_a_key_that_begins_with_it() {
+    let keys: [&[u8]; 2] = [b"a", b"ab"];
+    let mut replica = Replica::default();
+    for author in 1..=8 {
+        let ops = keys.map(|key| put(key, "", &[]));
+        replica.apply(&said(nth(author, 1), None, map(), ops.into()));
+    }
+    assert_eq!(keys.map(|key| replica.get(&map(), key).len()), [8, 8]);
+    replica.apply(&by(A, 2, map(), put(b"a", "", &[])));
+    assert_eq!(keys.map(|key| replica.get(&map(), key).len()), [8, 8]);
+}

@@ -95,7 +95,7 @@ fn who_is_alone_has_a_whole_copy_at_once() {
 
 #[test]
 fn a_copy_is_whole_when_all_say_that_nothing_is_missing() {
-    let (mut fixture, _) = Fixture::new(3, joined([ME, 2, 3]));
+    let (mut fixture, _) = Fixture::new(4, joined([ME, 2, 3]));
     assert_eq!(fixture.opened(), asks(1, vec![2, 3]));
     assert_eq!(fixture.said(2, NOTHING), []);
     assert!(!fixture.is_whole());
@@ -108,7 +108,7 @@ fn a_copy_is_whole_when_all_say_that_nothing_is_missing() {
     assert_eq!(fixture.said(3, SAME), []);
     assert!(fixture.is_whole());
     // Whole it stays, though somebody comes, as long as it is owned.
-    fixture.view(3, joined([ME, 2, 3]));
+    assert_eq!(fixture.view(4, joined([ME, 2, 3, 4])), []);
     assert!(fixture.is_whole());
 }
 

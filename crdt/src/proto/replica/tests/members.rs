@@ -3,20 +3,20 @@
 use super::*;
 use crate::proto::{
     archive::Record,
-    entry::{AccessOp, FeedPin},
+    entry::{AccessOp, Checked, FeedPin},
     replica::Change as Access,
     space::Role,
 };
 
 /// The key of the owner, which signs changes of access and nothing else.
-const OWNER: u8 = 200;
+pub(super) const OWNER: u8 = 200;
 
-fn space(mode: Mode) -> Genesis {
+pub(super) fn space(mode: Mode) -> Genesis {
     Genesis::new(mode, [7; 16], "members", [peer(OWNER)]).unwrap()
 }
 
 /// A replica of the key `seed`, which has the owner's key too if it is the founder's.
-fn member(mode: Mode, seed: u8, is_founder: bool) -> Node {
+pub(super) fn member(mode: Mode, seed: u8, is_founder: bool) -> Node {
     let keys = Keys { own: key(seed), owner: is_founder.then(|| key(OWNER)) };
     let config = Config::default();
     let opened = Replica::open(config, space(mode), keys, [seed; 32], Memory::new(), None);
@@ -27,7 +27,7 @@ fn member(mode: Mode, seed: u8, is_founder: bool) -> Node {
 
 /// Lets two replicas talk until both are quiet. Gives the entries that were sent, by the first and
 /// by the second.
-fn talk(nodes: [(u8, &mut Node); 2]) -> [usize; 2] {
+pub(super) fn talk(nodes: [(u8, &mut Node); 2]) -> [usize; 2] {
     let [(one, first), (other, second)] = nodes;
     let mut sent_by = [0, 0];
     let mut to_second =
@@ -60,14 +60,14 @@ fn said(node: &mut Node, entries_sent: &mut usize, input: Input) -> Vec<Vec<u8>>
     sent(&outputs).iter().map(Message::encode).collect()
 }
 
-fn change(node: &mut Node, member: u8, change: Access) {
+pub(super) fn change(node: &mut Node, member: u8, change: Access) {
     let outputs = node.handle(NOW, Input::Change { token: 1, member: peer(member), change });
     assert_eq!(refusal(&outputs), None);
     node.sync(NOW);
 }
 
 /// Writes, and gives the entry; or why it wasn't written.
-fn write(node: &mut Node) -> Result<EntryId, WriteError> {
+pub(super) fn write(node: &mut Node) -> Result<EntryId, WriteError> {
     let mut outputs = node.write(NOW, 2);
     outputs.extend(node.sync(NOW));
     if let Some(why) = refusal(&outputs) {
@@ -87,9 +87,56 @@ fn refusal(outputs: &[Output]) -> Option<WriteError> {
     })
 }
 
-fn has(node: &Node, id: &EntryId) -> bool {
+pub(super) fn has(node: &Node, id: &EntryId) -> bool {
     let Ok(position) = node.replica.book().position(id);
     position.is_some()
+}
+
+/// The grants that a replica holds, of each feed in their order.
+pub(super) fn grants(node: &Node) -> Vec<Authority> {
+    let operations = node.replica.book().operations().map(|header| header.unwrap());
+    let grants =
+        operations.filter(|header| matches!(header.access(), Some(AccessOp::Grant { .. })));
+    grants.map(|header| Authority::Grant(header.id())).collect()
+}
+
+/// The first entry of an author's feed in such a space.
+pub(super) fn first(mode: Mode, feed: FeedId, seed: u8, by: Authority, draft: Draft) -> Entry {
+    draft.sign(&key(seed), Place::first(space(mode).space_id(), feed, by), WALL).unwrap()
+}
+
+/// The entry behind another.
+pub(super) fn after(parent: &Checked<Header>, seed: u8, by: Authority, draft: Draft) -> Entry {
+    draft.sign(&key(seed), Place::after(parent, by).unwrap(), WALL).unwrap()
+}
+
+/// A draft of a change of access.
+pub(super) fn op(change: AccessOp) -> Draft {
+    let mut draft = Draft::new();
+    draft.access(change);
+    draft
+}
+
+/// The removal of a member that leaves these ends of its feeds standing.
+pub(super) fn removed(member: u8, pins: &[&Entry]) -> AccessOp {
+    let pin = |entry: &&Entry| {
+        let EntryId { feed, number, hash } = entry.header().id();
+        FeedPin { incarnation: feed.incarnation, number, hash }
+    };
+    let mut pins: Vec<FeedPin> = pins.iter().map(pin).collect();
+    pins.sort_unstable();
+    AccessOp::Remove { member: peer(member), pins, more: false }
+}
+
+/// Lets a peer give entries in a session of their own, each of which is synced.
+pub(super) fn give(node: &mut Node, from: u8, entries: &[&Entry]) {
+    node.handle(NOW, Input::Connected { peer: peer(from), opens: false });
+    for (n, entry) in (1..).zip(entries) {
+        let outputs = node.say(NOW, from, &offer(n, entry));
+        assert!(!matches!(outputs[..], [Output::Close { .. }, ..]), "{outputs:?}");
+        node.sync(NOW);
+    }
+    node.handle(NOW, Input::Disconnected { peer: peer(from) });
 }
 
 #[test]

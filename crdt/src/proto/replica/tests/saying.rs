@@ -183,6 +183,20 @@ fn a_peer_compares_once_at_a_time_and_its_rows_ascend() {
 }
 
 #[test]
+fn a_peer_has_twice_as_many_rows_at_most_as_feeds_are_taken() {
+    for (count, fault) in [(2, None), (3, Some(Fault::Unasked))] {
+        let config = Config { max_feeds: 1, ..Config::default() };
+        let mut node = Node::open(100, config, Memory::new(), None);
+        node.handle(NOW, Input::Connected { peer: peer(1), opens: false });
+        node.say(NOW, 1, &hello(true, Hash::from_bytes([9; 32])));
+        let mut all: Vec<Row> = (1..=count).map(|author| Row::empty(feed(author))).collect();
+        all.sort_by_key(Row::feed);
+        let outputs = node.say(NOW, 1, &rows(true, &all));
+        assert_eq!(outputs, fault.map_or(vec![], |fault| closed(1, fault)), "{count}");
+    }
+}
+
+#[test]
 fn an_acknowledgement_of_what_wasn_t_sent_is_a_fault() {
     let mut node = Node::new();
     node.meet(NOW, 1);
