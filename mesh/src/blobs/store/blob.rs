@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     os::unix::fs::FileExt as _,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
 use aether_core::BlobId;
@@ -149,14 +149,29 @@ pub(super) struct Inside {
 pub(super) struct Blob {
     pub(super) id: BlobId,
     inside: Mutex<Inside>,
+    /// Told when a blob that was being finished is no more.
+    finished: Condvar,
 }
 
 impl Blob {
     pub(super) fn new(id: BlobId, state: State) -> Arc<Self> {
-        Arc::new(Self { id, inside: Mutex::new(Inside { state, files: None }) })
+        let inside = Mutex::new(Inside { state, files: None });
+        Arc::new(Self { id, inside, finished: Condvar::new() })
     }
 
     /// Locks the blob. Whoever has this may lock the index, never the other way round.
+    /// Waits until nobody finishes it.
+    pub(super) fn lock_finished(&self) -> MutexGuard<'_, Inside> {
+        let is_finishing = |inside: &mut Inside| matches!(&inside.state, State::Part(part) if part.is_full() && part.is_finishing);
+        let inside = self.finished.wait_while(self.lock(), is_finishing);
+        inside.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who waits until nobody finishes it looks again.
+    pub(super) fn tell_finished(&self) {
+        self.finished.notify_all();
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }

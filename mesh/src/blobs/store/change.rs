@@ -151,11 +151,11 @@ impl InUse {
     }
 
     /// Makes a whole blob of a partial one that has all groups. The outboard moves behind the
-    /// content, all is synced, and then the name changes.
+    /// content, all is synced, and then the name changes. If another does it, waits for that.
     pub(super) fn finish(&self, room: &mut Room) -> Result<(), FileError> {
-        let mut inside = self.blob.lock();
+        let mut inside = self.blob.lock_finished();
         let files = match &inside.state {
-            State::Part(part) if part.is_full() && !part.is_finishing => self.open(&mut inside)?,
+            State::Part(part) if part.is_full() => self.open(&mut inside)?,
             _ => return Ok(()),
         };
         let State::Part(part) = &mut inside.state else { return Ok(()) };
@@ -164,6 +164,8 @@ impl InUse {
         drop(inside);
         let result = append_outboard(&files, size).map_err(files.error());
         let mut inside = self.blob.lock();
+        // They look once it is let go, and find what became of it.
+        self.blob.tell_finished();
         let State::Part(part) = &mut inside.state else { return result };
         part.is_finishing = false;
         result?;

@@ -274,11 +274,15 @@ impl Writer {
         result
     }
 
-    /// Says that this was all.
+    /// Says that this was all. If the blob is whole by that, it is so when this returns, whoever
+    /// brought the last group.
     pub fn finish(mut self) -> Result<(), WriteError> {
         // An empty blob's encoding is empty, and is looked at here.
         self.push(&[])?;
-        if self.decoder.next.is_some() { Err(WriteError::TooShort) } else { Ok(()) }
+        if self.decoder.next.is_some() {
+            return Err(WriteError::TooShort);
+        }
+        Ok(self.in_use.finish(&mut self.room)?)
     }
 }
 
