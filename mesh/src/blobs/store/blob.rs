@@ -160,20 +160,23 @@ impl Blob {
     }
 
     /// Locks the blob. Whoever has this may lock the index, never the other way round.
-    /// Waits until nobody finishes it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the blob once nobody is making it whole.
     pub(super) fn lock_finished(&self) -> MutexGuard<'_, Inside> {
-        let is_finishing = |inside: &mut Inside| matches!(&inside.state, State::Part(part) if part.is_full() && part.is_finishing);
+        let is_finishing = |inside: &mut Inside| match &inside.state {
+            State::Part(part) => part.is_full() && part.is_finishing,
+            State::Absent | State::Whole { .. } => false,
+        };
         let inside = self.finished.wait_while(self.lock(), is_finishing);
         inside.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who waits until nobody finishes it looks again.
+    /// Who waits in [`lock_finished`](Self::lock_finished) looks again.
     pub(super) fn tell_finished(&self) {
         self.finished.notify_all();
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
