@@ -51,6 +51,11 @@
 //! whatever is granted, as invalid. Rule 2 cuts it there too. Both say the same: the entry is in no
 //! tree, nor is what links to it.
 //!
+//! One thing a removal doesn't end at once: a liar who has several grants forks the *first* entry
+//! of a feed, is removed, and shows the branch under the grant that goes before. The pinned chain
+//! is of the other, so the removal is pending again, and the liar writes until it is removed once
+//! more, which [`Access::removal`] allows then: as often at most as it has grants.
+//!
 //! Pins of checkpoints are held as operations and have no effect yet: they will count once
 //! checkpoints are offered. So the base of every feed is [`Tip::ROOT`].
 //!

@@ -2,5 +2,6 @@
 //! workspace.
 
 mod house;
+mod mutants;
 mod source;
 mod tour;

@@ -248,3 +248,25 @@ fn adding_what_is_being_fetched_completes_it() {
     assert_eq!(read_all(&store, &id), content);
     assert_eq!(names(&folder.path().join("blobs")), [id.to_string()]);
 }
+
+#[test]
+fn who_brings_the_last_group_is_told_so_once_the_blob_is_whole_whoever_makes_it_that() {
+    let size = 16 * GROUP;
+    let (from, id, _) = provider(size, 3);
+    let (rest, last) = (encode(&from, &id, 0..15), encode(&from, &id, 15..16));
+    for _ in 0..30 {
+        let (_folder, store) = fresh();
+        let download = store.begin(id, size).unwrap();
+        receive(&download, 0..15, &rest).unwrap();
+        let at_once = std::sync::Barrier::new(3);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    at_once.wait();
+                    receive(&download, 15..16, &last).unwrap();
+                    assert!(download.is_complete());
+                });
+            }
+        });
+    }
+}
