@@ -6,18 +6,23 @@
 //! | `lock` | locked (flock) while the store is open |
 //! | `engine/` | the engine's files |
 //! | `logs/NAME.log` | the logs |
+//! | `CLOSED` | the [inventory](crate::inventory), from an orderly end until the store is opened |
 
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::Faults;
+use crate::{Faults, inventory};
 
 const FORMAT: &str = "FORMAT";
 const LOCK: &str = "lock";
+const CLOSED: &str = "CLOSED";
+pub(crate) const ENGINE: &str = "engine";
+pub(crate) const LOGS: &str = "logs";
 const VERSION: u32 = 1;
 
 /// Why a store can't be opened.
@@ -54,12 +59,15 @@ pub enum OpenError {
         version: u32,
     },
     /// A part is missing of what was there. Nothing was made in its place.
-    #[error(
-        "{} is missing: restore the data folder from a backup, or start a new one",
-        path.display()
-    )]
+    #[error("{} is missing: repair the data folder, or restore it from a backup", path.display())]
     Missing {
         /// What is missing.
+        path: PathBuf,
+    },
+    /// A file isn't as it was when the store was closed. Nothing was touched.
+    #[error("{} is damaged: repair the data folder, or restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
         path: PathBuf,
     },
     /// The operating system refused.
@@ -73,7 +81,7 @@ pub enum OpenError {
     },
     /// The engine can't make sense of its files, or can't write.
     #[error(
-        "the engine can't open {}: restore the data folder from a backup, or start a new one",
+        "the engine can't open {}: repair the data folder, or restore it from a backup",
         path.display()
     )]
     Engine {
@@ -99,6 +107,8 @@ fn hint(source: &io::Error) -> &'static str {
 pub(crate) struct Folder {
     path: PathBuf,
     faults: Option<Faults>,
+    /// Whether the store has come to an orderly end.
+    is_closed: AtomicBool,
     _lock: File,
     /// Removes the folder of a temporary store.
     _temporary: Option<tempfile::TempDir>,
@@ -106,11 +116,13 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Locks a folder, and makes it if there is none. Answers whether the engine is still to be
-    /// made: then call [`finish`](Self::finish) once it is.
+    /// made: then call [`finish`](Self::finish) once it is. What is damaged is opened if it
+    /// `is_wreck`.
     pub(crate) fn open(
         path: &Path,
         faults: Option<Faults>,
         temporary: Option<tempfile::TempDir>,
+        is_wreck: bool,
     ) -> Result<(Self, bool), OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).or_else(at(path))?;
         refuse_foreign(path)?;
@@ -119,7 +131,9 @@ impl Folder {
             faults.start();
         }
         let unfinished = is_unfinished(path)?;
-        let folder = Self { path: path.to_owned(), faults, _lock: lock, _temporary: temporary };
+        let is_closed = AtomicBool::new(false);
+        let path = path.to_owned();
+        let folder = Self { path, faults, is_closed, _lock: lock, _temporary: temporary };
         if unfinished {
             folder.write_format(" unfinished")?;
             for part in [folder.engine(), folder.logs()] {
@@ -135,7 +149,34 @@ impl Folder {
                 return Err(OpenError::Missing { path: part });
             }
         }
+        folder.compare(is_wreck || unfinished)?;
         Ok((folder, unfinished))
+    }
+
+    /// Compares the engine's files with the inventory, if the last life had an orderly end. The
+    /// inventory is gone for good before the engine is opened, which changes them.
+    fn compare(&self, is_wreck: bool) -> Result<(), OpenError> {
+        let (path, engine) = (self.path.join(CLOSED), self.engine());
+        let inventory = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            inventory => inventory.or_else(at(&path))?,
+        };
+        match inventory::differs(&engine, &inventory).or_else(at(&engine))? {
+            Some(part) if !is_wreck => {
+                let is_own = part.as_os_str().is_empty();
+                return Err(OpenError::Damaged {
+                    path: if is_own { path } else { engine.join(part) },
+                });
+            }
+            _ => {}
+        }
+        fs::remove_file(&path).and_then(|()| sync_parent(&path)).or_else(at(&path))
+    }
+
+    /// Says that all that was acknowledged is on the disk: once the engine is closed, its files are
+    /// written down.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
     }
 
     /// Declares the folder made.
@@ -149,11 +190,11 @@ impl Folder {
     }
 
     pub(crate) fn engine(&self) -> PathBuf {
-        self.path.join("engine")
+        self.path.join(ENGINE)
     }
 
     pub(crate) fn logs(&self) -> PathBuf {
-        self.path.join("logs")
+        self.path.join(LOGS)
     }
 
     /// Bytes that the disk has free for this user.
@@ -176,6 +217,15 @@ impl Drop for Folder {
             && let Err(error) = faults.cut(&self.engine())
         {
             tracing::error!(%error, "the crash that was ordered couldn't be simulated");
+        }
+        let is_orderly = self.is_closed.load(Ordering::Acquire) && self._temporary.is_none();
+        if is_orderly && !self.faults.as_ref().is_some_and(Faults::is_crashed) {
+            let inventory = inventory::take(&self.engine());
+            let path = self.path.join(CLOSED);
+            let written = inventory.and_then(|text| replace(&path, text.as_bytes(), None));
+            if let Err(error) = written {
+                tracing::warn!(%error, "damage to the lists of tables won't be found");
+            }
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - [`Keyspace`]: a named, ordered map; [`Snapshot`] and [`Scan`] for reading consistently.
 //! - [`Batch`], [`Durability`] and [`Ticket`]: how to write, and how to learn that it's done.
 //! - [`Log`]: a small append-only file for what must never be repeated or forgotten.
+//! - [`Wreck`]: a data folder that a disk has damaged, and what is left in it.
 //! - [`Faults`]: failed syncs, torn writes, lost tails, full disks and flipped bits, for tests.
 //!
 //! ```
@@ -42,11 +43,17 @@
 //! # What a damaged disk does
 //!
 //! A power loss costs nothing that was acknowledged. Damage is another matter: a damaged value,
-//! table or log is an error that names it. A damaged byte in the engine's journal is an error when
-//! the store is opened, or the journal is cut off there and [`Store::trimmed`] says by how much. In
-//! a few bytes of the engine's lists of its tables, damage makes it lose tables without a word, or
-//! end the process. What must never be forgotten is therefore in a log as well, and compared with
-//! the keyspaces when both are opened.
+//! table or log is an error that names it. After an orderly end the engine's journals and its lists
+//! of tables are written down with their checksums, and what differs when the store is opened next
+//! is an error that names it, too. After a crash there is nothing to compare with: a damaged byte
+//! in a journal is an error, or the journal is cut off there and [`Store::trimmed`] says by how
+//! much; and a few damaged bytes in the lists make the engine lose tables without a word, or end
+//! the process. What must never be forgotten is therefore in a log as well, and compared with the
+//! keyspaces when both are opened.
+//!
+//! What is left in a data folder that is damaged a [`Wreck`] copies to a new one. Values, blocks of
+//! tables, journals and logs are each checked on the way, so that what is copied is what was
+//! written; what is lost is counted.
 //!
 //! # The engine
 //!
@@ -57,11 +64,14 @@
 mod batch;
 mod faults;
 mod folder;
+mod inventory;
 mod journal;
 mod log;
 mod read;
+mod salvage;
 mod store;
 mod ticket;
+mod wreck;
 mod writer;
 
 pub use batch::{Batch, Durability, MAX_KEY, MAX_VALUE};
@@ -69,6 +79,8 @@ pub use faults::Faults;
 pub use folder::OpenError;
 pub use log::{Log, LogError, MAX_RECORD, Opened};
 pub use read::{Keyspace, ReadError, Scan, Slice, Snapshot};
+pub use salvage::Salvage;
 pub use store::{KeyspaceError, Options, Store};
 pub use ticket::Ticket;
+pub use wreck::{Copied, CopyError, Wreck};
 pub use writer::{CommitError, Stats, WriteError};

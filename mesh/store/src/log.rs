@@ -214,6 +214,16 @@ fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Decoded<'a>, Bad> {
     }
 }
 
+/// The records of a log that fit, and whether nothing in it is corrupt.
+pub(crate) fn salvage(name: &str, bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
+    let decoded = match decode(name, bytes) {
+        Err(Bad::Corrupt(end)) => (decode(name, &bytes[..end]), false),
+        decoded => (decoded, true),
+    };
+    let (Ok(decoded), is_whole) = decoded else { return (Vec::new(), false) };
+    (decoded.records.into_iter().map(<[u8]>::to_vec).collect(), is_whole)
+}
+
 enum Next<'a> {
     Record {
         payload: &'a [u8],

@@ -107,7 +107,16 @@ impl Store {
     /// Opens the store in a data folder. A folder that is missing is made, readable by its owner
     /// only; one that is empty becomes a data folder.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        Self::start(path.as_ref(), None, options)
+        Self::start(path.as_ref(), None, options, false)
+    }
+
+    /// Opens one that is damaged, it may be, if it `is_wreck`.
+    pub(crate) fn open_as(
+        path: &Path,
+        options: Options,
+        is_wreck: bool,
+    ) -> Result<Self, OpenError> {
+        Self::start(path, None, options, is_wreck)
     }
 
     /// Opens a store that isn't durable: for nodes that begin anew each time. It is the same
@@ -119,13 +128,14 @@ impl Store {
         let temporary =
             temporary.map_err(|source| OpenError::Io { path: std::env::temp_dir(), source })?;
         let path = temporary.path().to_owned();
-        Self::start(&path, Some(temporary), options)
+        Self::start(&path, Some(temporary), options, false)
     }
 
     fn start(
         path: &Path,
         temporary: Option<tempfile::TempDir>,
         options: Options,
+        is_wreck: bool,
     ) -> Result<Self, OpenError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let settings = Settings {
@@ -133,7 +143,7 @@ impl Store {
             reserve: options.reserve,
             temporary: temporary.is_some(),
         };
-        let (folder, unfinished) = Folder::open(path, options.faults.clone(), temporary)?;
+        let (folder, unfinished) = Folder::open(path, options.faults.clone(), temporary, is_wreck)?;
         let (db, trimmed) = open_engine(&folder, &options)?;
         if unfinished {
             folder.finish()?;
@@ -181,6 +191,12 @@ impl Store {
         let (name, engine) = disk.keyspaces[index].clone();
         let seed = read::seed(&name);
         Ok(Keyspace { engine, index, name, seed, store: Arc::clone(&self.inner) })
+    }
+
+    /// The names of all keyspaces that there are.
+    pub fn keyspaces(&self) -> Vec<String> {
+        let names = self.inner.shared.db.list_keyspace_names();
+        names.iter().map(|name| name.to_string()).collect()
     }
 
     /// Opens a log and reads its records, and makes it if there is none of that name. A log that is

@@ -287,11 +287,12 @@ impl Shared {
 
     /// Makes durable what was only buffered.
     fn finish(&self) {
-        if self.poisoned().is_ok()
-            && !self.settings.temporary
-            && let Err(error) = self.write(&[], true)
-        {
-            tracing::error!(%error, "what was buffered may be lost");
+        if self.poisoned().is_err() || self.settings.temporary {
+            return;
+        }
+        match self.write(&[], true) {
+            Ok(_) => self.folder.close(),
+            Err(error) => tracing::error!(%error, "what was buffered may be lost"),
         }
     }
 }

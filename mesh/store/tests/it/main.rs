@@ -7,6 +7,7 @@ mod crash;
 mod faults;
 mod folder;
 mod logs;
+mod wreck;
 
 use std::{error::Error, path::Path};
 
