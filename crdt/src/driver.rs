@@ -16,6 +16,7 @@ mod offering;
 mod opening;
 mod parts;
 mod peers;
+mod repair;
 mod request;
 mod shelf;
 
@@ -26,11 +27,12 @@ use std::{
 
 use aether_core::{Protocol as _, PublicKey, SecretKey, Time};
 use aether_mesh::PeerId;
-use aether_store::{Batch, CommitError, Durability, Keyspace, Log, Store, Ticket};
+use aether_store::{Batch, CommitError, Durability, Log, Store, Ticket};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
     leaving::{Leaves, Leaving},
+    list::List,
     peers::Link,
     request::Reply,
 };
@@ -43,7 +45,11 @@ pub(crate) use self::{
     request::{Opened, Request, Told, Writer, Written},
     shelf::{Names, Racks, Shelf},
 };
-pub use self::{opening::StartError, request::WriteFailed};
+pub use self::{
+    opening::StartError,
+    repair::{REPAIRED, RepairError, RepairProgress, Repaired, repair_spaces},
+    request::WriteFailed,
+};
 use crate::proto::{
     id::{EntryId, SpaceId},
     map::Edit,
@@ -101,7 +107,7 @@ struct Changes {
 pub(crate) struct Driver {
     store: Store,
     racks: Racks,
-    list: Keyspace,
+    list: List,
     /// The last own entry of each space, written down at an orderly end, with the folder's mark,
     /// and taken out before the next write. So whoever finds none, or another than the store holds,
     /// or another mark, can't know what it has signed before, and begins a new feed.
@@ -252,7 +258,8 @@ impl Driver {
                 Output::Unreadable { error } => tracing::error!(
                     %space,
                     error,
-                    "a space can't be read: nothing of it is written until a restart"
+                    "a space can't be read: nothing of it is written until a restart; if the disk \
+                     has damaged it, repair the data folder"
                 ),
                 Output::Close { peer, fault } => self.close(space, &peer, fault),
             }

@@ -74,7 +74,9 @@ pub use self::{
         PresenceChanges, PresenceError, PresenceEvent, Present, Register, Revision, Set, Watch,
         WriteError,
     },
-    driver::{StartError, WriteFailed},
+    driver::{
+        REPAIRED, RepairError, RepairProgress, Repaired, StartError, WriteFailed, repair_spaces,
+    },
     partitions::{
         CopyState, ParseCursorError, PartitionCopy, PartitionError, PartitionMember,
         PartitionStatus, PartitionedMap, ScanCursor, ScanPage,

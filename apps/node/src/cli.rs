@@ -112,6 +112,15 @@ enum Command {
     /// Check and show settings
     #[command(subcommand)]
     Config(Config),
+    /// Make what a disk has damaged anew, of all that can still be read; no node may run
+    ///
+    /// The damaged store is kept beside the new one. What it lost of spaces comes from their other
+    /// members when the node runs again. What this node alone had written is lost.
+    Repair {
+        /// Say what would be kept, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -515,6 +524,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Mesh(mesh) => runtime()?.block_on(commands::mesh::mesh(&common, *mesh)),
         Command::Api(api) => runtime()?.block_on(commands::api::api(&common, *api)),
         Command::Config(config) => commands::config::config(&common, &config),
+        Command::Repair { dry_run } => commands::repair::repair(&common, dry_run),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "aether", &mut text);

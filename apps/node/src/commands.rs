@@ -8,6 +8,7 @@ pub(crate) mod key;
 pub(crate) mod map;
 pub(crate) mod mesh;
 pub(crate) mod pmap;
+pub(crate) mod repair;
 pub(crate) mod run;
 pub(crate) mod service;
 pub(crate) mod space;

@@ -16,11 +16,11 @@ use std::{
     mem,
 };
 
-use aether_store::{CommitError, Keyspace, ReadError, Store};
+use aether_store::{CommitError, ReadError};
 use tokio::sync::oneshot;
 
 use super::{
-    Driver, Opened, Part, Request, Room, StartError, Told, WriteFailed,
+    Driver, Opened, Part, Request, Room, Told, WriteFailed,
     list::{Listed, Listing},
 };
 use crate::{
@@ -42,7 +42,6 @@ const MAX_BYTES: usize = 4 << 20;
 pub(super) struct Leaves {
     closed: BTreeMap<SpaceId, Listed>,
     /// Numbers of spaces that were deleted and of which rows may be left.
-    rest: Keyspace,
     sweeping: VecDeque<u32>,
     /// The number of the next space.
     next: u32,
@@ -67,25 +66,16 @@ pub(super) struct Leaving {
 type Reply = oneshot::Sender<Result<(), OpenError>>;
 
 impl Leaves {
-    /// Reads which spaces are still to be deleted.
-    pub(super) fn open(store: &Store) -> Result<Self, StartError> {
-        let mut leaves = Self {
+    /// Given the numbers of the spaces that are still to be deleted.
+    pub(super) fn new(rest: BTreeSet<u32>) -> Self {
+        Self {
             closed: BTreeMap::new(),
-            rest: store.keyspace("space-rest")?,
-            sweeping: VecDeque::new(),
-            next: 0,
+            next: rest.last().map_or(0, |last| last.saturating_add(1)),
+            sweeping: rest.into_iter().collect(),
             going: BTreeSet::new(),
             put_off: VecDeque::new(),
             is_ending: false,
-        };
-        for row in leaves.rest.range::<&[u8]>(..) {
-            let number = row?.0.first_chunk().copied().map(u32::from_be_bytes);
-            leaves.sweeping.push_back(number.ok_or(StartError::List)?);
         }
-        for number in leaves.sweeping.clone() {
-            leaves.number(number);
-        }
-        Ok(leaves)
     }
 
     /// A number was given.
@@ -191,13 +181,10 @@ impl Driver {
             }
         }
         self.empty(space);
-        let (batch, id) = (&mut self.gathered.batch, space.as_hash().as_bytes());
         let listed = Listed { listing: listed.listing.closed(), ..listed };
-        if deletes {
-            batch.remove(&self.list, id);
-            batch.put(&self.leaves.rest, &listed.number.to_be_bytes(), &[]);
-        } else {
-            batch.put(&self.list, id, &listed.encode());
+        match deletes {
+            true => self.list.delete(&listed, &mut self.gathered.batch),
+            false => self.list.put(&listed, &mut self.gathered.batch),
         }
         self.leaves.going.insert(space);
         self.gathered.left.push(Leaving { space, listed, deletes, reply });
@@ -299,7 +286,7 @@ impl Driver {
             }
         }
         if rows == 0 {
-            self.gathered.batch.remove(&self.leaves.rest, &number.to_be_bytes());
+            self.list.swept(number, &mut self.gathered.batch);
             self.leaves.sweeping.pop_front();
         }
     }

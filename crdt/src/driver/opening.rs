@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::{
     Changes, Driver, MAX_TOLD, Names, Opened, Racks, Room, Shelf, begin, ends,
     leaving::Leaves,
-    list::{Listed, Listing},
+    list::{List, Listed, Listing},
     parts, wall,
 };
 use crate::{
@@ -34,6 +34,9 @@ pub enum StartError {
     /// The log of own feeds' ends can't be opened.
     #[error(transparent)]
     Log(#[from] aether_store::LogError),
+    /// The list of spaces can't be written.
+    #[error("the list of spaces can't be written")]
+    Write(#[source] aether_store::CommitError),
     /// What is stored can't be read.
     #[error(transparent)]
     Read(#[from] aether_store::ReadError),
@@ -70,7 +73,8 @@ impl Driver {
         key: SecretKey,
         faults: mpsc::Sender<PeerId>,
     ) -> Result<Self, StartError> {
-        let (racks, list) = (Racks::open(&store)?, store.keyspace("space-list")?);
+        let racks = Racks::open(&store)?;
+        let (list, listed) = List::open(&store)?;
         let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
         let tips = ends::read(&store, &records)?;
         let mut driver = Self {
@@ -83,7 +87,7 @@ impl Driver {
             begun: begin(),
             looked: Time::ZERO,
             rooms: BTreeMap::new(),
-            leaves: Leaves::open(&store)?,
+            leaves: Leaves::new(listed.rest),
             links: BTreeMap::new(),
             gathered: Changes::default(),
             waiting: 0,
@@ -94,11 +98,8 @@ impl Driver {
             faults,
             store,
         };
-        let all: Vec<_> = driver.list.range::<&[u8]>(..).collect::<Result<_, _>>()?;
-        for (_, value) in all {
-            let listed = Listed::decode(&value).ok_or(StartError::List)?;
+        for (space, listed) in listed.spaces {
             driver.leaves.number(listed.number);
-            let space = listed.genesis.space_id();
             // Partitions are opened when their map is.
             if !matches!(listed.listing, Listing::Open | Listing::Map) {
                 driver.leaves.close(listed);
@@ -128,7 +129,7 @@ impl Driver {
         Access::new(genesis.clone()).map_err(|_| OpenError::Mode(genesis.mode()))?;
         let listed = Listed { listing, number, genesis: genesis.clone() };
         let mut batch = Batch::new();
-        batch.put(&self.list, space.as_hash().as_bytes(), &listed.encode());
+        self.list.put(&listed, &mut batch);
         self.store.commit(batch, Durability::Synced).wait()?;
         if let Some(room) = self.rooms.get_mut(&space) {
             room.opened.is_map = true;
@@ -198,7 +199,7 @@ impl Driver {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the driver draws entropy")]
-fn seed() -> [u8; 32] {
+pub(super) fn seed() -> [u8; 32] {
     rand::random()
 }
 

@@ -28,8 +28,12 @@ pub(crate) struct Racks {
 }
 
 impl Racks {
+    /// The names of the keyspaces.
+    pub(crate) const NAMES: [&str; 2] = ["spaces", "space-payloads"];
+
     pub(crate) fn open(store: &Store) -> Result<Self, KeyspaceError> {
-        let (rows, appended) = (store.keyspace("spaces")?, store.keyspace("space-payloads")?);
+        let [rows, appended] = Self::NAMES;
+        let (rows, appended) = (store.keyspace(rows)?, store.keyspace(appended)?);
         Ok(Self { rows, appended })
     }
 
@@ -72,6 +76,12 @@ impl Shelf {
 
     pub(crate) fn is_left(&self) -> bool {
         self.is_left.load(Ordering::Acquire)
+    }
+
+    /// All rows that begin with these bytes, and that can be read; see [`Keyspace::salvage`].
+    pub(crate) fn salvage(&self, prefix: &[u8]) -> impl Iterator<Item = Scanned<Self>> + use<> {
+        let rows = self.racks.of(prefix).salvage(&self.key(prefix));
+        rows.map(|row| row.map(without_number))
     }
 
     /// The rows as a snapshot shows them.

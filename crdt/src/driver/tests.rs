@@ -2,6 +2,7 @@
 
 mod leaving;
 mod parts;
+mod repair;
 
 use std::path::Path;
 

@@ -17,6 +17,7 @@ mod catalog;
 mod documents;
 mod layout;
 mod pages;
+pub mod salvage;
 mod standing;
 mod walk;
 

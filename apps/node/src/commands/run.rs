@@ -22,6 +22,7 @@ use crate::{
     admin::Admin,
     api::{self, Stopping},
     client::ApiFile,
+    commands::repair,
     config::{Auth, Loaded, Log, LogFormat, Settings, default_data},
     interface::Interface,
     output,
@@ -42,8 +43,8 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let api = url(listener.local_addr()?, settings.api.is_tls());
     // Caught before the node starts, so that a stop is orderly from the first moment.
     let mut signals = Signals::catch()?;
-    let node = spawn(settings).await?;
-    let spaces = Spaces::open(&node).await.context("can't open the spaces")?;
+    let node = spawn(settings).await.map_err(hint)?;
+    let spaces = Spaces::open(&node).await.context("can't open the spaces").map_err(hint)?;
     let key = identity::load(&settings.data.join("identity.key"))?;
     let interface = Interface::open(&settings.data, key.public(), wall_now())
         .context("it isn't known which tokens of the interface are revoked")?;
@@ -83,7 +84,19 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says so if a repair may help.
+fn hint(error: anyhow::Error) -> anyhow::Error {
+    match repair::may_help(&error) {
+        true => error.context("the data folder is damaged; see `aether repair --help`"),
+        false => error,
+    }
+}
+
 async fn spawn(settings: &Settings) -> anyhow::Result<Node> {
+    anyhow::ensure!(
+        !repair::is_interrupted(&settings.data),
+        "a repair was interrupted: run `aether repair` again to finish it"
+    );
     let mut builder = settings.builder();
     if let Some(folder) = &settings.access.admin {
         let admin = Admin::open(folder)?;

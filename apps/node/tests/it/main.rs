@@ -8,6 +8,7 @@ mod documents;
 mod failures;
 mod pmaps;
 mod presence;
+mod repair;
 mod run;
 mod secured;
 mod services;

@@ -31,19 +31,19 @@ use crate::proto::{
     id::{EntryId, FeedId, Position, Tag},
 };
 
-const HEADERS: u8 = 3;
+pub(super) const HEADERS: u8 = 3;
 pub(super) const PAYLOADS: u8 = 4;
 const ORDER: u8 = 5;
 const FEEDS: u8 = 6;
-const WITNESSES: u8 = 7;
+pub(super) const WITNESSES: u8 = 7;
 const NEXT: u8 = 8;
 const STALE: u8 = 9;
 const CHANGES: u8 = 10;
 const FILES: u8 = 11;
 const OPERATIONS: u8 = 12;
 const UNCOUNTED: u8 = 13;
-const CREDENTIALS: u8 = 14;
-const STAGED: u8 = 15;
+pub(super) const CREDENTIALS: u8 = 14;
+pub(super) const STAGED: u8 = 15;
 
 /// Length of a name within a replica: local feed, number, hash.
 const NAME: usize = 4 + 8 + Hash::LEN;

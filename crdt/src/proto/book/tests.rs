@@ -263,3 +263,58 @@ fn evidence_from_elsewhere_and_of_withheld_entries_is_kept_with_its_headers() {
         }
     });
 }
+
+#[test]
+fn of_each_row_that_counts_it_is_told_what_it_holds() {
+    use super::salvage::{self, Left};
+    use crate::proto::archive::Record;
+
+    let into = collection(0);
+    let first = entry(1, None, &into, 1);
+    let [second, fork] = [2, 3].map(|salt| entry(1, Some(&first), &into, salt));
+    let (other, staged) = (entry(2, None, &into, 4), entry(3, None, &into, 5));
+    let Ok(mut book) = Book::open(Memory::new());
+    offer(&mut book, &[first.clone(), second.clone(), fork.clone()], |_| ());
+    let Ok(()) = book.keep_credential(other.header());
+    let Ok(()) = book.stage(&staged);
+
+    let (mut entries, mut witnesses, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, value) in book.rows() {
+        let left = salvage::read(row, value);
+        assert_eq!(left.is_some(), salvage::KEPT.contains(&row[0]), "{row:?}");
+        match left {
+            Some(Left::Entry { position, header }) => {
+                let Ok(record) = salvage::entry(book.rows(), position, header);
+                entries.push((position, record.unwrap()));
+            }
+            Some(Left::Witness { local, header }) => witnesses.push((local, header)),
+            Some(Left::Credential(record)) => others.push(record),
+            Some(Left::Staged { feed: of, record }) => {
+                assert_eq!(of, feed(3));
+                others.push(record);
+            }
+            None => {}
+        }
+    }
+    entries.sort_by_key(|(position, _)| *position);
+    let record = |entry: &Entry| Record::Entry {
+        header: entry.header().encode(),
+        payload: entry.payload().as_bytes().to_vec(),
+    };
+    let entries: Vec<Record> = entries.into_iter().map(|(_, record)| record).collect();
+    assert_eq!(entries, [&first, &second, &fork].map(record));
+    let witness = [&second, &fork].map(|entry| (0, entry.header().encode()));
+    assert!(witnesses.len() == 2 && witness.iter().all(|pair| witnesses.contains(pair)));
+    let credential = Record::Credential { header: other.header().encode() };
+    assert_eq!(others, [credential, record(&staged)]);
+
+    // Of a payload of which a page is missing nothing is told; nor of what is torn.
+    let mut torn = book.rows().clone();
+    torn.retain(|row, _| row[0] != layout::PAYLOADS);
+    let Ok(none) = salvage::entry(&torn, Position::from_number(1), first.header().encode());
+    assert_eq!(none, None);
+    for (row, value) in book.rows() {
+        salvage::read(&row[..row.len() / 2], value);
+        salvage::read(row, &value[..value.len() / 2]);
+    }
+}

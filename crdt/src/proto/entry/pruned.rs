@@ -123,7 +123,8 @@ impl PrunedEntry {
     pub fn new(header: Checked<Header>, payload: Pruned) -> Result<Self, PayloadError> {
         let content = header.content();
         let shorter = u32::try_from(payload.bytes.len()).is_ok_and(|len| len < content.bytes);
-        if !shorter || payload.groups != content.groups.into() || payload.root != content.root {
+        if !shorter || payload.groups != usize::from(content.groups) || payload.root != content.root
+        {
             return Err(PayloadError::OtherHeader);
         }
         Ok(Self { header, payload })

@@ -29,7 +29,7 @@ fn fill(store: &Store) -> Rows {
             let value: Vec<u8> =
                 (0..40).flat_map(|i| (at * 31 + round * 7 + i).to_be_bytes()).collect();
             batch.put(&keyspace, &key, &value);
-            rows.entry(key).or_insert_with(Vec::new).push(value);
+            rows.entry(key).or_default().push(value);
         }
         batch.append(&log, &round.to_be_bytes());
         store.commit(batch, Durability::Synced).wait().unwrap();
