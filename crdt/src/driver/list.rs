@@ -1,5 +1,5 @@
-//! The list of spaces, as it is stored: in a log, beside the engine, so that a disk that damages the
-//! one doesn't take the other.
+//! The list of spaces, as it is stored: in a log, beside the engine, so that damage to the one
+//! doesn't take the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -122,9 +122,9 @@ impl PrunedEntry {
     /// states, and the length is below the whole's.
     pub fn new(header: Checked<Header>, payload: Pruned) -> Result<Self, PayloadError> {
         let content = header.content();
+        let groups = usize::from(content.groups);
         let shorter = u32::try_from(payload.bytes.len()).is_ok_and(|len| len < content.bytes);
-        if !shorter || payload.groups != usize::from(content.groups) || payload.root != content.root
-        {
+        if !shorter || payload.groups != groups || payload.root != content.root {
             return Err(PayloadError::OtherHeader);
         }
         Ok(Self { header, payload })
