@@ -38,8 +38,11 @@ use super::{
 
 /// Most units that a history holds: the oldest goes first.
 pub const MAX_UNITS: usize = 1_000;
-/// Most steps and deleted elements that a history holds, some 150 bytes each.
-pub const MAX_STEPS: usize = 1 << 15;
+/// Most steps and deleted elements that a history holds, some 150 bytes each: the oldest units go
+/// first, but for the last one, which is never larger than one edit or than [`MAX_UNIT`].
+pub const MAX_STEPS: usize = 1 << 14;
+/// Most of them in a unit of several edits: who goes on after them begins another.
+pub const MAX_UNIT: usize = 1 << 10;
 /// Most aliases. A history that needs more is forgotten.
 pub const MAX_ALIASES: usize = 1 << 16;
 
@@ -194,8 +197,30 @@ struct Unit {
 
 impl Unit {
     fn cost(&self) -> usize {
-        self.steps.iter().map(Inverse::cost).sum()
+        cost(&self.steps)
     }
+
+    /// Notes the steps of one more edit. What was inserted one after the other is one step.
+    fn extend(&mut self, steps: Vec<Inverse>) {
+        for step in steps {
+            match (self.steps.last_mut(), &step) {
+                (
+                    Some(Inverse::Inserted { object, first, count }),
+                    Inverse::Inserted { object: into, first: next, count: more },
+                ) if object == into
+                    && first.actor == next.actor
+                    && first.counter.checked_add(*count) == Some(next.counter) =>
+                {
+                    *count += more;
+                }
+                _ => self.steps.push(step),
+            }
+        }
+    }
+}
+
+fn cost(steps: &[Inverse]) -> usize {
+    steps.iter().map(Inverse::cost).sum()
 }
 
 /// The edits that an author can undo, and those undone that it can redo. See the [module](self).
@@ -242,16 +267,19 @@ impl History {
     pub fn record(&mut self, now: Time, edited: &Edited) {
         let Some(first) = edited.inverse.first() else { return };
         self.redo.clear();
+        let steps = edited.inverse.clone();
         let joins = |unit: &Unit| {
             let last = unit.steps.last().map(Inverse::object);
-            last == Some(first.object()) && now.since(unit.at) <= self.pause
+            last == Some(first.object())
+                && now.since(unit.at) <= self.pause
+                && unit.cost() + cost(&steps) <= MAX_UNIT
         };
-        let steps = edited.inverse.clone();
         match self.undo.back_mut() {
             Some(unit) if !self.barrier && joins(unit) => {
-                self.cost += steps.iter().map(Inverse::cost).sum::<usize>();
-                unit.steps.extend(steps);
+                self.cost -= unit.cost();
+                unit.extend(steps);
                 unit.at = now;
+                self.cost += unit.cost();
             }
             _ => self.push(Unit { steps, at: now }),
         }

@@ -7,7 +7,7 @@ use aether_crdt::proto::document::{
     Kind,
     content::{Content, Expand, Mark, ObjId, Scalar, TextUnit},
     edit::{Edit, EditError},
-    undo::History,
+    undo::{History, MAX_STEPS, MAX_UNIT},
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -288,6 +288,63 @@ fn edits_of_one_object_in_quick_succession_are_one_unit_unless_a_barrier_stands_
     one.edit(|edit| edit.splice_text(text, 0, 1, "x"));
     assert_eq!((one.history.redoable(), shown(&one)), (0, "xbc".to_owned()));
     assert!(!one.redo());
+}
+
+/// A text, and somebody who edits it without a pause.
+fn typist() -> (Undoer, ObjId) {
+    let mut one = Undoer::new(1, TextUnit::CodePoint);
+    let mut text = ROOT;
+    one.edit(|edit| {
+        text = edit.put_object(ROOT, "text", Kind::Text)?;
+        edit.splice_text(text, 0, 0, "begin")
+    });
+    one.history.forget();
+    (one, text)
+}
+
+#[test]
+fn what_is_typed_without_a_pause_is_one_step_wherever_it_stands() {
+    let (mut one, text) = typist();
+    let now = one.now;
+    for at in 0..2 * MAX_UNIT {
+        one.now = now;
+        one.edit(|edit| edit.splice_text(text, at % 7, 0, "x"));
+    }
+    assert_eq!(one.history.len(), 1);
+    assert!(one.undo());
+    assert_eq!(one.author.body.view().unwrap().text(text).unwrap(), "begin");
+    assert!(one.redo());
+    let all = one.author.body.view().unwrap().text(text).unwrap();
+    assert_eq!(all.len(), 5 + 2 * MAX_UNIT);
+}
+
+#[test]
+fn a_unit_and_a_history_have_an_end() {
+    let (mut one, text) = typist();
+    let now = one.now;
+    // Each pair is a step and a step, and what it deleted.
+    let cost = 62;
+    for _ in 0..MAX_STEPS * 3 / 2 / cost {
+        one.now = now;
+        one.edit(|edit| edit.splice_text(text, 0, 0, &"x".repeat(cost - 2)));
+        one.now = now;
+        one.edit(|edit| edit.splice_text(text, 3, cost - 2, ""));
+        one.author.commit();
+    }
+    let units = one.history.len();
+    let least = MAX_STEPS / MAX_UNIT;
+    assert!((least..=least + 1).contains(&units), "{units} units");
+    let whole = one.author.body.view().unwrap().text(text).unwrap();
+    let mut undone = 0;
+    while one.undo() {
+        one.author.commit();
+        undone += 1;
+    }
+    assert!(undone > 0 && undone <= units);
+    while one.redo() {
+        one.author.commit();
+    }
+    assert_eq!(one.author.body.view().unwrap().text(text).unwrap(), whole);
 }
 
 #[test]
