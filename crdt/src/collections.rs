@@ -27,7 +27,10 @@ pub use self::{
     set::Set,
     watch::{Changed, Watch},
 };
-pub(crate) use self::{document::Desks, presence::Gatherings};
+pub(crate) use self::{
+    document::{Desks, LOADING},
+    presence::Gatherings,
+};
 use crate::{driver::WriteFailed, proto::map::EditError};
 
 /// Why a write to a collection wasn't done. Nothing of it was.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use aether_mesh::{PeerId, identity};
 use aether_store::{ReadError, Store};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use crate::{
     Counter, Document, Map, Presence, Register, Set, Ticket,
@@ -223,6 +223,11 @@ impl Space {
     pub(crate) async fn tell(&self, request: Request) {
         // A driver that is gone needs to know nothing.
         let _ = self.inner.requests.send(request).await;
+    }
+
+    /// The memory for documents that are being loaded.
+    pub(crate) fn loading(&self) -> Arc<Semaphore> {
+        self.inner.loading.clone()
     }
 
     pub(crate) fn told(&self) -> broadcast::Receiver<Told> {

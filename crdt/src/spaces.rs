@@ -6,11 +6,11 @@ use aether_core::PublicKey;
 use aether_mesh::{Node, PeerId, identity};
 use aether_store::{CommitError, ReadError};
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     Space, Ticket, TicketError,
-    collections::Gatherings,
+    collections::{Gatherings, LOADING},
     driver::{Driver, Event, Links, Opened, Request, STREAM, Shelf, StartError, owner_key},
     partitions::Maps,
     proto::{
@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     /// Where documents live that are in hand.
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) gatherings: Gatherings,
+    /// The memory that documents may take while they are being loaded, in MiB.
+    pub(crate) loading: Arc<Semaphore>,
 }
 
 impl Inner {
@@ -97,7 +99,8 @@ impl Spaces {
         tokio::spawn(links.run(incoming, blamed));
         let runtime = tokio::runtime::Handle::current();
         let (node, gatherings) = (node.clone(), Gatherings::default());
-        let inner = Arc::new(Inner { node, requests, runtime, gatherings });
+        let loading = Arc::new(Semaphore::new(LOADING));
+        let inner = Arc::new(Inner { node, requests, runtime, gatherings, loading });
         let spaces = Self { inner, maps: Arc::default() };
         for space in spaces.list().await.map_err(|_| StartError::Closed)? {
             spaces.go_on(&space).await;

@@ -16,7 +16,7 @@ use aether_store::ReadError;
 use autosurgeon::{Hydrate, Reconcile};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub(crate) use self::desk::Desks;
+pub(crate) use self::desk::{Desks, LOADING};
 pub use self::{
     copy::CopyError,
     draft::{Draft, MergeError},

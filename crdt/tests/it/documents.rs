@@ -1,6 +1,6 @@
 //! Documents on real nodes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use aether_crdt::{
     Document, Space, Spaces,
@@ -14,6 +14,9 @@ use aether_crdt::{
         view::View,
     },
 };
+
+use aether_store::{Batch, Durability, OpenError, Options, Store};
+use automerge::transaction::Transactable as _;
 
 use crate::spaces::{again, node, until};
 
@@ -86,6 +89,64 @@ async fn a_file_holds_what_was_there_and_later_entries_come_on_top() {
         assert!(history.iter().all(|revision| revision.counts));
         node.shutdown().await;
     }
+}
+
+/// Puts another document into a document's stored file, one that no node would have written.
+fn spoil(data: &Path) {
+    let mut strange = automerge::Automerge::new().with_actor([1, 2, 3].into());
+    let mut tx = strange.transaction();
+    tx.put_object(automerge::ROOT, TEXT, automerge::ObjType::Text).unwrap();
+    tx.commit();
+    // Threads of the node that was may still be ending.
+    let store = loop {
+        match Store::open(data.join("store"), Options::default()) {
+            Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+            opened => break opened.unwrap(),
+        }
+    };
+    let rows = store.keyspace("spaces").unwrap();
+    let mut batch = Batch::new();
+    for row in rows.range::<&[u8]>(..) {
+        let (key, value) = row.unwrap();
+        let begins = value.windows(4).position(|four| four == [0x85, 0x6f, 0x4a, 0x83]);
+        // Behind the number of the space, files begin with 11.
+        if let Some(begins) = begins.filter(|_| key[4] == 11) {
+            batch.put(&rows, &key, &[&value[..begins], &strange.save()[..]].concat());
+        }
+    }
+    assert!(!batch.is_empty(), "there is a file");
+    store.commit(batch, Durability::Synced).wait().unwrap();
+}
+
+#[tokio::test]
+async fn what_no_node_has_written_is_found_in_a_file_and_the_document_made_of_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let long: String = "0123456789".repeat(9_000);
+    let node = again("spoilt", &data).await;
+    let spaces = Spaces::open(&node).await.unwrap();
+    let document = notes(&spaces.create("desk").await.unwrap());
+    let text = long.clone();
+    let edit = move |edit: &mut Edit<'_>| {
+        let to = text_of(&edit.view()?);
+        edit.splice_text(to, 0, 0, &text)
+    };
+    document.commit(edit).await.unwrap();
+    drop((document, spaces));
+    node.shutdown().await;
+    drop(node);
+
+    spoil(&data);
+    let node = again("spoilt", &data).await;
+    let spaces = Spaces::open(&node).await.unwrap();
+    let document = notes(&spaces.get("desk").await.unwrap());
+    // Who asks when it is found is told so, and asks again.
+    let shown = async || document.view(|view| view.text(text_of(view)).unwrap()).await;
+    until("the text", async || shown().await.is_ok_and(|text| text == long)).await;
+    splice(&document, 0, 1, "x").await;
+    document.durable().await.unwrap();
+    assert_eq!(read(&document).await, format!("x{}", &long[1..]));
+    node.shutdown().await;
 }
 
 #[tokio::test]

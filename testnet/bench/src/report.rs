@@ -84,6 +84,7 @@ pub const GOALS: &[Goal] = &[
     at_most("documents/apply-cpu", 1.5),
     at_most("documents/typed-memory", 0.2),
     at_most("documents/open-time", 1.2),
+    at_most("documents/open-peak", 1.2),
     at_most("documents/many-to-a-new-peer", 1.0),
 ];
 

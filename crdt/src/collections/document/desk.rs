@@ -14,8 +14,10 @@ use std::{
 };
 
 use aether_core::Time;
+use aether_store::ReadError;
 use tokio::{
     sync::{
+        OwnedSemaphorePermit,
         broadcast::{
             self,
             error::{RecvError, TryRecvError},
@@ -34,6 +36,7 @@ use crate::{
     Space,
     driver::{self, Request, WriteFailed, Written},
     proto::{
+        book,
         document::{
             MAX_CHUNK,
             body::{Broken, Refused},
@@ -53,6 +56,13 @@ const QUEUE: usize = 256;
 const EVENTS: usize = 1024;
 /// How long a document stays open that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long nobody uses one that was opened until it is made ready for edits.
+const QUIET: Duration = Duration::from_millis(100);
+/// Memory for documents that are being loaded at a time on a node, in MiB: others wait.
+pub(crate) const LOADING: usize = 512;
+/// Bytes of memory that a load takes at its peak for each byte of the file, where each keystroke is
+/// a change of its own: that is the worst that people's documents come to.
+const PEAK: usize = 2_048;
 /// Changes that are written as one entry, and their bytes.
 const MAX_OPS: usize = 4096;
 const MAX_BYTES: usize = MAX_CHUNK / 2;
@@ -176,8 +186,18 @@ struct Desk {
     lost: Option<Lost>,
     /// The feed that changes are written to.
     feed: Option<FeedId>,
+    /// Its share of the [memory](LOADING) for loads.
+    load: u32,
+    /// Whether it was made ready for edits since it was opened.
+    is_ready: bool,
     /// How often in a row Automerge has panicked.
     panics: u32,
+}
+
+/// The share of a load of a file with so many bytes, in MiB.
+fn share(len: usize) -> u32 {
+    let share = len.saturating_mul(PEAK).div_ceil(1 << 20).clamp(1, LOADING);
+    u32::try_from(share).unwrap_or(1)
 }
 
 impl Desk {
@@ -205,6 +225,8 @@ impl Desk {
             waiters: VecDeque::new(),
             lost: None,
             feed: None,
+            load: 1,
+            is_ready: true,
             panics: 0,
         }
     }
@@ -218,7 +240,11 @@ impl Desk {
         loop {
             let due = self.live.as_ref().and_then(|live| live.poll_timeout());
             let idle = self.used + IDLE;
-            let wait = due.unwrap_or(idle).min(idle.max(self.now())).since(self.now());
+            let mut until = due.unwrap_or(idle).min(idle.max(self.now()));
+            if !self.is_ready {
+                until = until.min(self.used + QUIET);
+            }
+            let wait = until.since(self.now());
             let is_open = self.live.is_some();
             tokio::select! {
                 command = asked.recv() => match command {
@@ -284,16 +310,47 @@ impl Desk {
         let (template, lanes) = (self.template.clone(), self.lanes.clone());
         let place = Place { space, collection, template, writer, lanes };
         let (now, wall) = (self.now(), wall());
-        let open = move || Live::open(place, now, wall);
+        let read = move || {
+            Ok::<_, ReadError>((book::file(place.space.shelf(), &place.collection)?, place))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (mut stored, place) = read.map_err(|_| DocumentError::Closed)??;
+        self.load = share(stored.as_ref().map_or(0, Vec::len));
+        let room = self.room().await;
+        if self.panics > 0 {
+            // It may have been the file: what it was made of is in entries.
+            stored = None;
+        }
+        let open = move || Live::open(&place, stored.as_deref(), now, wall);
         let opened = tokio::task::spawn_blocking(open).await;
-        let mut live = opened.map_err(|_| DocumentError::Broken)??;
+        drop(room);
+        let opened = opened.unwrap_or(Err(DocumentError::Broken));
+        if matches!(opened, Err(DocumentError::Broken)) {
+            self.panics += 1;
+        }
+        let mut live = opened?;
         // Readers hear of what changes once it is open.
         while let Some(output) = live.poll_output() {
             debug_assert!(!matches!(output, Output::Append(..)), "nothing was edited");
         }
         self.live = Some(Box::new(live));
         self.feed = Some(writer.feed);
+        self.is_ready = false;
         Ok(())
+    }
+
+    /// Waits until all documents that are being loaded on this node leave room for this one.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.space.loading().acquire_many_owned(self.load).await.ok()
+    }
+
+    /// Makes what edits need, before the first comes.
+    async fn make_ready(&mut self) {
+        self.is_ready = true;
+        let room = self.room().await;
+        self.with(Live::make_ready).await;
+        drop(room);
     }
 
     /// Does something with the open document, where it may take its time.
@@ -367,6 +424,9 @@ impl Desk {
     }
 
     async fn on_timeout(&mut self) {
+        if !self.is_ready && self.now() >= self.used + QUIET {
+            self.make_ready().await;
+        }
         self.with(Live::on_timeout).await;
         let is_idle = self.now() >= self.used + IDLE && self.patches.receiver_count() == 0;
         if is_idle && self.is_all_durable() {
@@ -528,4 +588,16 @@ async fn written(writing: &mut Option<Writing>) -> Result<Written, WriteFailed> 
 fn wall() -> Wall {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Wall::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_documents_are_loaded_one_after_the_other_and_small_ones_together() {
+        assert_eq!([0, 1, 512].map(share), [1; 3]);
+        assert_eq!(share(129_138), 253);
+        assert_eq!([1 << 20, usize::MAX].map(share), [512; 2]);
+    }
 }

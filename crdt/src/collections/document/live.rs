@@ -75,11 +75,16 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Opens what is stored.
-    pub(super) fn open(place: Place, now: Time, wall: Wall) -> Result<Self, DocumentError> {
+    /// Opens what is stored: a file, and the entries since; all of them without one.
+    pub(super) fn open(
+        place: &Place,
+        stored: Option<&[u8]>,
+        now: Time,
+        wall: Wall,
+    ) -> Result<Self, DocumentError> {
         let mut lane = 0;
         loop {
-            let mut live = Self::open_in(place.clone(), lane, now, wall)?;
+            let mut live = Self::open_in(place.clone(), stored, lane, now, wall)?;
             match live.next_lane()? {
                 next if next == lane => {
                     live.is_abreast = true;
@@ -90,9 +95,13 @@ impl Live {
         }
     }
 
-    fn open_in(place: Place, lane: u8, now: Time, wall: Wall) -> Result<Self, DocumentError> {
-        let stored = book::file(place.space.shelf(), &place.collection)?;
-        let size = stored.as_ref().map_or(0, Vec::len);
+    fn open_in(
+        place: Place,
+        stored: Option<&[u8]>,
+        lane: u8,
+        now: Time,
+        wall: Wall,
+    ) -> Result<Self, DocumentError> {
         let mut live = Self {
             state: Document::asleep(Config::new(Settings {
                 actor: actor(&place, lane),
@@ -108,12 +117,12 @@ impl Live {
             is_abreast: false,
             own: Vec::new(),
             own_lane: 0,
-            file: size,
+            file: stored.map_or(0, <[u8]>::len),
             news: 0,
             now,
             wall,
         };
-        let file = stored.as_deref().and_then(File::decode);
+        let file = stored.and_then(File::decode);
         if let Some(file) = &file
             && file.feed == live.place.writer.feed
         {
@@ -167,6 +176,11 @@ impl Live {
     /// Sets the clock for what is done next.
     pub(super) const fn tick(&mut self, now: Time, wall: Wall) {
         (self.now, self.wall) = (now, wall);
+    }
+
+    /// Makes what edits need and readers don't.
+    pub(super) fn make_ready(&mut self) {
+        self.state.make_ready();
     }
 
     /// Whether Automerge has panicked.

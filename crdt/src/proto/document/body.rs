@@ -20,12 +20,16 @@
 //! that is done again. On the same document the same calls make the same operations.
 
 mod fork;
+mod known;
 mod open;
 mod pending;
 mod told;
 mod types;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::OnceLock,
+};
 
 use aether_core::{Domain, wire::Writer};
 use automerge::{
@@ -33,6 +37,7 @@ use automerge::{
     transaction::{CommitOptions, OwnedTransaction},
 };
 
+use known::Known;
 use pending::Pending;
 pub use types::{Broken, CommitError, Committed, LoadError, Refused, Settings};
 
@@ -40,7 +45,7 @@ pub(super) use pending::{Call, Mark as Savepoint, Room};
 use told::{Before, Touched};
 
 use super::{
-    ActorId, Change, ChangeHash, Index, MAX_TIME,
+    ActorId, Change, ChangeHash, MAX_TIME,
     patch::Patch,
     view::{Source, View},
 };
@@ -75,22 +80,19 @@ enum Core {
 pub struct Body {
     settings: Settings,
     core: Core,
-    index: Index,
+    known: OnceLock<Result<Known, Broken>>,
     /// What is in the index and not in the document yet.
     taken: Vec<automerge::Change>,
     /// Where what is taken writes.
     touched: Touched,
     /// Number of the last operation of what is taken.
     taken_op: u32,
-    /// Number of the last operation in the document, without those pending.
-    last_op: u32,
     pending: Pending,
 }
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let changes = self.index.len();
-        f.debug_struct("Body").field("changes", &changes).finish_non_exhaustive()
+        f.debug_struct("Body").field("actor", &self.settings.actor).finish_non_exhaustive()
     }
 }
 
@@ -112,11 +114,10 @@ impl Body {
         Self {
             settings,
             core: Core::Idle(Box::new(document)),
-            index: Index::default(),
+            known: Ok(Known::default()).into(),
             taken: Vec::new(),
             touched: Touched::default(),
             taken_op: 0,
-            last_op: 0,
             pending: Pending::default(),
         }
     }
@@ -124,38 +125,29 @@ impl Body {
     /// Opens what [`save`](Self::save) wrote, which must be a file of our own: a stranger's may
     /// need any amount of time and memory.
     ///
-    /// Takes a load of Automerge's and a judgement of all changes; at its peak some 300 bytes for
-    /// each unit of [weight](super::weight).
+    /// Takes a load of Automerge's. The [index](Self::index) is made of what was loaded when it is
+    /// first asked for, or [before](Self::make_ready).
     pub fn load(bytes: &[u8], settings: Settings) -> Result<Self, LoadError> {
         let options = LoadOptions::new().text_encoding(settings.unit.to_automerge());
         let loaded = guarded(|| {
             let mut document = Automerge::load_with_options(bytes, options).ok()?;
             // Loading draws an actor.
             document.set_actor(settings.actor.0.into());
-            let changes = document.get_changes(&[]);
-            Some((document, changes))
+            Some(document)
         });
-        let (document, changes) = loaded.ok().flatten().ok_or(LoadError::Damaged)?;
-        let mut body = Self { core: Core::Idle(Box::new(document)), ..Self::new(settings) };
-        for change in changes {
-            let actor = change.actor_id().to_bytes().try_into().map(ActorId);
-            let actor = actor.map_err(|_| LoadError::Damaged)?;
-            // They were covered by their entries when they came.
-            let judged = body.judge(change.raw_bytes(), &actor, u64::MAX, |_| true);
-            let (_, last_op) = judged.map_err(LoadError::Refused)?;
-            body.last_op = body.last_op.max(last_op.unwrap_or(0));
-        }
-        Ok(body)
+        let document = loaded.ok().flatten().ok_or(LoadError)?;
+        Ok(Self::of(document, settings))
+    }
+
+    /// A document of which nothing is known yet.
+    fn of(document: Automerge, settings: Settings) -> Self {
+        let core = Core::Idle(Box::new(document));
+        Self { core, known: OnceLock::new(), ..Self::new(settings) }
     }
 
     /// What it was opened with.
     pub const fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// The changes in it, applied or only taken.
-    pub const fn index(&self) -> &Index {
-        &self.index
     }
 
     /// How many operations are pending.
@@ -173,9 +165,9 @@ impl Body {
         self.taken.len()
     }
 
-    /// Whether Automerge panicked.
-    pub const fn is_broken(&self) -> bool {
-        matches!(self.core, Core::Broken)
+    /// Whether Automerge panicked, or a file held what no body has written.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.core, Core::Broken) || matches!(self.known.get(), Some(Err(Broken)))
     }
 
     /// Judges a change by rules A and B, and takes it if it obeys them. It is shown after the next
@@ -212,13 +204,9 @@ impl Body {
         covers: impl Fn(&ChangeHash) -> bool,
     ) -> Result<(Change<'b>, Option<u32>), Refused> {
         let change = Change::decode(bytes, actor).map_err(Refused::Malformed)?;
-        if self.index.contains(&change.hash) {
-            return Ok((change, None));
-        }
-        let accepted = self.index.judge(&change, limit, covers).map_err(Refused::Void)?;
-        let last_op = accepted.last_op;
-        self.index.apply(accepted);
-        Ok((change, Some(last_op)))
+        let index = &mut self.known_mut().map_err(Refused::Broken)?.index;
+        let last_op = index.take(&change, limit, covers).map_err(Refused::Void)?;
+        Ok((change, last_op))
     }
 
     /// Applies what was taken, and says what became different in what is shown.
@@ -235,7 +223,8 @@ impl Body {
         let mut document = self.idle()?;
         guarded(|| document.apply_changes(changes))?.map_err(|_| Broken)?;
         self.core = Core::Idle(document);
-        self.last_op = self.last_op.max(std::mem::take(&mut self.taken_op));
+        let taken = std::mem::take(&mut self.taken_op);
+        self.known_mut()?.reach(taken);
         before.tell(self)
     }
 
@@ -288,7 +277,7 @@ impl Body {
             Ok((own, last_op)) => {
                 let hash = own.hash;
                 self.core = Core::Idle(document);
-                self.last_op = self.last_op.max(last_op.unwrap_or(0));
+                self.known_mut()?.reach(last_op.unwrap_or(0));
                 Ok(Some(Committed { hash, bytes: change.raw_bytes().to_vec() }))
             }
             Err(refused) => {

@@ -27,7 +27,7 @@ use std::{
 use rows::{Id, Object, Place, Rows, Span, Staged, What};
 
 use super::{
-    ActorId, ChangeHash,
+    ActorId, Change, ChangeHash, Why,
     content::{ObjId, OpRef},
     order::{Link, Tree},
     weight::is_fragment,
@@ -123,6 +123,34 @@ impl Accepted {
 }
 
 impl Index {
+    /// Of no changes.
+    pub(super) const fn new() -> Self {
+        Self {
+            lanes: Vec::new(),
+            actors: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            heads: BTreeSet::new(),
+            objects: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+
+    /// Judges a change and adds it, if it isn't there: then says which is its last operation.
+    pub(super) fn take(
+        &mut self,
+        change: &Change<'_>,
+        limit: u64,
+        covers: impl Fn(&ChangeHash) -> bool,
+    ) -> Result<Option<u32>, Why> {
+        if self.contains(&change.hash) {
+            return Ok(None);
+        }
+        let accepted = self.judge(change, limit, covers)?;
+        let last_op = accepted.last_op;
+        self.apply(accepted);
+        Ok(Some(last_op))
+    }
+
     /// How many changes there are.
     pub fn len(&self) -> usize {
         self.changes.len()

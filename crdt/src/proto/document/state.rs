@@ -279,6 +279,14 @@ impl Document {
         }
     }
 
+    /// Judges what was loaded, if that wasn't done: the next edit is fast then.
+    pub fn make_ready(&mut self) {
+        if let Some(body) = &self.body {
+            body.make_ready();
+        }
+        self.check();
+    }
+
     fn check(&mut self) {
         if self.body.as_ref().is_some_and(Body::is_broken) {
             self.broken();
@@ -339,6 +347,8 @@ impl Document {
             }
             Err(Refused::Malformed(error)) => return Err(error),
             Err(Refused::Void(why)) => why,
+            // That was looked at above.
+            Err(Refused::Broken(Broken)) => return Ok(Received::Asleep),
         };
         let change = Change::decode(bytes, actor)?;
         if let Some(why) = self.void.get(&change.hash) {

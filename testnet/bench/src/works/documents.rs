@@ -8,8 +8,9 @@
 //! - **Typed**: memory of a process after the same edits were typed into a document, which makes
 //!   few changes of them, as they come fast. *Automerge* makes one change of each.
 //! - **Open**: the time, and the most memory, from a file on disk to the text. Both open the same
-//!   file, which holds the history of *apply*. Aether makes besides what it takes to judge the
-//!   changes of others.
+//!   file, which holds the history of *apply*.
+//! - **Ready**: the same, until it can be edited: Aether makes what it takes to judge changes after
+//!   the text can be read. *Automerge* is ready when it is open.
 //! - **Many**: a node joins a space with very many small documents that another node has; time
 //!   until it holds all, with both nodes' disks, over loopback.
 //!
@@ -74,12 +75,17 @@ pub async fn measure(effort: Effort, trace: Option<PathBuf>, report: &mut Report
     let base = typed[1].row(AUTOMERGE, "typed-memory", &under, MEMORY);
     compare(report, base, [typed[0].row(AETHER, "typed-memory", &under, MEMORY)]);
 
-    let mut open = pair(Subject::Open, Subject::OpenAutomerge);
-    take_turns(effort.runs, &mut open).await;
     let under = conditions("from a file, one change an edit");
-    for (metric, figure) in [("open-time", TIME), ("open-peak", MEMORY)] {
-        let base = open[1].row(AUTOMERGE, metric, &under, figure);
-        compare(report, base, [open[0].row(AETHER, metric, &under, figure)]);
+    for (subject, metrics) in [
+        (Subject::Open, [("open-time", TIME), ("open-peak", MEMORY)]),
+        (Subject::Ready, [("ready-time", TIME), ("ready-peak", MEMORY)]),
+    ] {
+        let mut open = pair(subject, Subject::OpenAutomerge);
+        take_turns(effort.runs, &mut open).await;
+        for (metric, figure) in metrics {
+            let base = open[1].row(AUTOMERGE, metric, &under, figure);
+            compare(report, base, [open[0].row(AETHER, metric, &under, figure)]);
+        }
     }
 
     let subject = Subject::Many;

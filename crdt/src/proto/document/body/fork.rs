@@ -18,9 +18,8 @@ impl Body {
         };
         let Some(heads) = at else {
             let document = guarded(|| document.clone())?;
-            let mut body = Self { core: Core::Idle(document), ..Self::new(self.settings) };
-            (body.index, body.last_op) = (self.index.clone(), self.last_op);
-            return Ok(Some(body));
+            let (core, known) = (Core::Idle(document), self.known.clone());
+            return Ok(Some(Self { core, known, ..Self::new(self.settings) }));
         };
         let heads: Vec<_> = heads.iter().map(theirs).collect();
         let known = |hash| document.get_change_meta_by_hash(hash).is_some();
@@ -31,19 +30,9 @@ impl Body {
             let mut fork = document.fork_at(&heads).ok()?;
             // Forking draws an actor.
             fork.set_actor(self.settings.actor.0.into());
-            let changes = fork.get_changes(&[]);
-            Some((fork, changes))
+            Some(fork)
         });
-        let (fork, changes) = forked?.ok_or(Broken)?;
-        let mut body = Self { core: Core::Idle(Box::new(fork)), ..Self::new(self.settings) };
-        for change in changes {
-            let actor = change.actor_id().to_bytes().try_into().map(ActorId).map_err(|_| Broken)?;
-            // Their closures are as they were, so the verdicts are too.
-            let judged = body.judge(change.raw_bytes(), &actor, u64::MAX, |_| true);
-            let (_, last_op) = judged.map_err(|_| Broken)?;
-            body.last_op = body.last_op.max(last_op.unwrap_or(0));
-        }
-        Ok(Some(body))
+        Ok(Some(Self::of(forked?.ok_or(Broken)?, self.settings)))
     }
 
     /// From now on, edits become changes of this actor.

@@ -11,10 +11,11 @@ impl Body {
         &mut self,
     ) -> Result<(&mut OwnedTransaction, &mut Pending), Broken> {
         if let Core::Idle(_) = self.core {
+            let last_op = self.known()?.last_op();
             let document = self.idle()?;
             let tx = guarded(|| document.into_transaction(None, None))?.map_err(|_| Broken)?;
             self.core = Core::Open(Box::new(tx));
-            self.pending = Pending::after(self.last_op);
+            self.pending = Pending::after(last_op);
         }
         match &mut self.core {
             Core::Open(tx) => Ok((tx, &mut self.pending)),
@@ -45,7 +46,7 @@ impl Body {
     pub(in super::super) fn next_op(&self) -> OpRef {
         let counter = match self.core {
             Core::Open(_) => self.pending.next(),
-            Core::Idle(_) | Core::Broken => self.last_op + 1,
+            Core::Idle(_) | Core::Broken => self.last_op() + 1,
         };
         OpRef { counter, actor: self.settings.actor }
     }
@@ -87,7 +88,7 @@ impl Body {
             (op.actor == self.settings.actor).then(|| self.pending.element(object, op)).flatten();
         match pending {
             Some(element) => Some(element),
-            None => self.index.element(object, op),
+            None => self.index().element(object, op),
         }
     }
 
@@ -96,9 +97,9 @@ impl Body {
         match object {
             ObjId::Root => Some(0),
             ObjId::Made(made) if made.actor == self.settings.actor => {
-                self.pending.depth(made.counter).or_else(|| self.index.depth(made))
+                self.pending.depth(made.counter).or_else(|| self.index().depth(made))
             }
-            ObjId::Made(made) => self.index.depth(made),
+            ObjId::Made(made) => self.index().depth(made),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{super::edit::EditError, *};
 use crate::proto::{
     document::{
         Kind, Rule,
-        content::{Content, ObjId, TextUnit},
+        content::{Content, ObjId, OpRef, TextUnit},
     },
     entry,
 };
@@ -37,7 +37,7 @@ fn a_change_that_others_would_refuse_is_taken_back_and_edits_go_on() {
     body.settings.limit = 1;
     let refused = body.commit(0).unwrap_err();
     let CommitError::Refused(why) = refused else { panic!("{refused:?}") };
-    assert_eq!(why.rule(), Rule::B9);
+    assert_eq!(why.rule(), Some(Rule::B9));
     assert_eq!((content(&body), body.heads().unwrap(), body.index().len()), (before, heads, 1));
     body.settings.limit = 1_000;
     put(&mut body, "third");
@@ -117,4 +117,49 @@ fn an_actor_is_of_one_space_document_feed_and_lane() {
     ];
     assert!(others.iter().all(|other| *other != actor));
     assert_eq!(actor, ActorId::of(&space(1), &document("a"), &feed(1, 1), 0));
+}
+
+#[test]
+fn what_was_loaded_is_judged_when_it_is_edited_and_no_sooner() {
+    let mut one = body(1);
+    put(&mut one, "first");
+    one.commit(0).unwrap();
+    let file = one.save().unwrap();
+    let mut two = Body::load(&file, body(2).settings).unwrap();
+    assert_eq!(content(&two), content(&one));
+    assert_eq!(two.heads(), one.heads());
+    assert!(two.known.get().is_none(), "to read it takes a load alone");
+    let mut three = two.fork(None).unwrap().unwrap();
+    put(&mut two, "second");
+    let second = two.commit(0).unwrap().unwrap();
+    assert_eq!((two.index().len(), one.index().len()), (2, 1));
+    // So is what comes from others.
+    three.take(&second.bytes, &ActorId([2; 16]), |_| true).unwrap();
+    three.apply().unwrap();
+    assert_eq!((three.index().len(), three.index().weight()), (2, two.index().weight()));
+    assert_eq!(content(&three), content(&two));
+    three.make_ready();
+    assert_eq!(three.next_op(), OpRef { counter: two.last_op() + 1, actor: ActorId([2; 16]) });
+    assert!(!three.is_broken());
+}
+
+#[test]
+fn a_file_with_what_no_body_writes_is_found_when_it_is_judged() {
+    use automerge::transaction::Transactable as _;
+    // An actor of three bytes.
+    let mut strange = Automerge::new().with_actor([1, 2, 3].into());
+    let mut tx = strange.transaction();
+    tx.put(automerge::ROOT, "key", "value").unwrap();
+    tx.commit();
+    let file = strange.save();
+    let mut loaded = Body::load(&file, body(1).settings).unwrap();
+    assert!(!loaded.is_broken());
+    let refused = loaded.edit(|edit| edit.put(ObjId::Root, "key", 1_u64)).unwrap_err();
+    assert_eq!(refused, EditError::Broken(Broken));
+    assert!(loaded.is_broken() && loaded.index().is_empty());
+    let mut other = body(2);
+    put(&mut other, "theirs");
+    let theirs = other.commit(0).unwrap().unwrap();
+    let taken = loaded.take(&theirs.bytes, &ActorId([2; 16]), |_| true);
+    assert_eq!(taken.unwrap_err().rule(), None);
 }

@@ -18,14 +18,18 @@ pub enum Refused {
     /// It is void.
     #[error("the change is void")]
     Void(#[source] Why),
+    /// It can't be told, as the body is broken.
+    #[error(transparent)]
+    Broken(#[from] Broken),
 }
 
 impl Refused {
-    /// The rule that is broken.
-    pub const fn rule(&self) -> Rule {
+    /// The rule that is broken, if it can be told.
+    pub const fn rule(&self) -> Option<Rule> {
         match self {
-            Self::Malformed(error) => error.rule(),
-            Self::Void(why) => why.rule(),
+            Self::Malformed(error) => Some(error.rule()),
+            Self::Void(why) => Some(why.rule()),
+            Self::Broken(Broken) => None,
         }
     }
 }
@@ -42,17 +46,10 @@ pub enum CommitError {
     Broken(#[from] Broken),
 }
 
-/// Why a saved document can't be opened.
+/// A saved document can't be opened: Automerge can't read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LoadError {
-    /// Automerge can't read it.
-    #[error("the file is damaged")]
-    Damaged,
-    /// It holds a change that breaks a rule.
-    #[error("the file holds a change that is refused")]
-    Refused(#[source] Refused),
-}
+#[error("the file is damaged")]
+pub struct LoadError;
 
 /// A change of our own, as others will get it.
 #[derive(Clone, Debug, PartialEq, Eq)]

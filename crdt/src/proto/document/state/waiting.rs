@@ -86,8 +86,8 @@ impl Document {
                 self.make_void(hash, why);
                 Received::Void(why)
             }
-            // It was read before it had to wait.
-            Err(Refused::Malformed(_)) => Received::Waiting,
+            // It was read before it had to wait; who releases it looks whether the body is broken.
+            Err(Refused::Malformed(_) | Refused::Broken(_)) => Received::Waiting,
         }
     }
 
@@ -105,8 +105,8 @@ impl Document {
                 }
             }
         }
+        self.check();
         if any {
-            self.check();
             // It waits no longer than what it waited for, or than the next change.
             self.apply_at = self.apply_at.or(Some(Time::ZERO));
         }

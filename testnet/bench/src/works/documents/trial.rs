@@ -76,6 +76,8 @@ pub enum Subject {
     TypeAutomerge,
     /// A document that is opened.
     Open,
+    /// A document that is opened and made ready for edits.
+    Ready,
     /// Automerge, opening the same file.
     OpenAutomerge,
     /// Writes that file; measured is nothing.
@@ -119,7 +121,7 @@ pub async fn run(trial: &Trial) -> anyhow::Result<Sample> {
         Subject::Type => type_all(&history),
         Subject::TypeAutomerge => type_automerge(&history),
         Subject::Write => write(&history, trial.folder.as_deref().context("no folder")?),
-        Subject::Open | Subject::OpenAutomerge => {
+        Subject::Open | Subject::Ready | Subject::OpenAutomerge => {
             // Whoever writes the file has had all of it in memory.
             let folder = tempfile::tempdir()?;
             let path = folder.path().to_owned();
@@ -365,12 +367,15 @@ fn open(history: &History, subject: Subject, folder: &Path) -> anyhow::Result<Sa
     let before = memory()?.resident;
     let begun = now();
     let bytes = std::fs::read(file(folder))?;
-    let found = if subject == Subject::Open {
+    let found = if subject == Subject::OpenAutomerge {
+        text_of(&Automerge::load(&bytes)?)?
+    } else {
         let mut document = Document::asleep(Config::new(settings(ActorId([8; 16]))));
         document.wake(&bytes)?;
+        if subject == Subject::Ready {
+            document.make_ready();
+        }
         text(&document.view().context("the document broke")?)?
-    } else {
-        text_of(&Automerge::load(&bytes)?)?
     };
     let seconds = begun.elapsed().as_secs_f64();
     let bytes = memory()?.peak.saturating_sub(before) as f64;
