@@ -11,6 +11,7 @@ use aether_store::{Batch, Durability, OpenError, Options, Store, Wreck};
 /// Where the tables of the keyspace are, which is made first.
 const TABLES: &str = "engine/keyspaces/1/tables";
 const ROUNDS: u32 = 12;
+const ROUNDS_OF_LIFE: usize = 40;
 
 /// All values that a key had, the last of them last.
 type Rows = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
@@ -169,6 +170,24 @@ fn around_each_of_several_bad_blocks_there_is_a_way() {
     copy(folder.path(), trial.path());
     let saved = salvage(trial.path(), &rows, "five blocks of each table");
     assert!(saved > rows.len() / 4, "{saved} of {}", rows.len());
+}
+
+#[test]
+fn no_orderly_end_is_taken_for_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    // What was written last is being written to tables, and those are merged, when each life ends.
+    for round in 0..ROUNDS_OF_LIFE {
+        let store = Store::open(folder.path(), options()).unwrap();
+        let keyspace = store.keyspace(["a", "b", "c"][round % 3]).unwrap();
+        for part in 0..8_u32 {
+            let mut batch = Batch::new();
+            for at in 0..100_u32 {
+                let key = (at * 8 + part).wrapping_mul(2_654_435_761).to_be_bytes();
+                batch.put(&keyspace, &key, &[u8::try_from(round % 256).unwrap(); 400]);
+            }
+            drop(store.commit(batch, Durability::Buffered));
+        }
+    }
 }
 
 #[test]
