@@ -489,7 +489,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Run(run) => {
             let loaded = common.settings_with(run.given())?;
-            runtime()?.block_on(commands::run::run(&loaded))
+            commands::run::run(runtime()?, &loaded)
         }
         Command::Key(key) => commands::key::key(&common, key),
         Command::Status(remote) => runtime()?.block_on(commands::status::status(&common, &remote)),

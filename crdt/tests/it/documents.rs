@@ -1,6 +1,6 @@
 //! Documents on real nodes.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use aether_crdt::{
     Document, Space, Spaces,
@@ -92,15 +92,15 @@ async fn a_file_holds_what_was_there_and_later_entries_come_on_top() {
 }
 
 /// Puts another document into a document's stored file, one that no node would have written.
-fn spoil(data: &Path) {
+async fn spoil(data: &Path) {
     let mut strange = automerge::Automerge::new().with_actor([1, 2, 3].into());
     let mut tx = strange.transaction();
     tx.put_object(automerge::ROOT, TEXT, automerge::ObjType::Text).unwrap();
     tx.commit();
-    // Threads of the node that was may still be ending.
+    // Tasks and threads of the node that was may still be ending.
     let store = loop {
         match Store::open(data.join("store"), Options::default()) {
-            Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+            Err(OpenError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
             opened => break opened.unwrap(),
         }
     };
@@ -136,7 +136,7 @@ async fn what_no_node_has_written_is_found_in_a_file_and_the_document_made_of_en
     node.shutdown().await;
     drop(node);
 
-    spoil(&data);
+    spoil(&data).await;
     let node = again("spoilt", &data).await;
     let spaces = Spaces::open(&node).await.unwrap();
     let document = notes(&spaces.get("desk").await.unwrap());

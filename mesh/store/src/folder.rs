@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::{Faults, inventory};
+use crate::{Ending, Faults, ending::End, inventory};
 
 const FORMAT: &str = "FORMAT";
 const LOCK: &str = "lock";
@@ -112,6 +112,8 @@ pub(crate) struct Folder {
     _lock: File,
     /// Removes the folder of a temporary store.
     _temporary: Option<tempfile::TempDir>,
+    /// Goes last.
+    end: End,
 }
 
 impl Folder {
@@ -131,9 +133,9 @@ impl Folder {
             faults.start();
         }
         let unfinished = is_unfinished(path)?;
-        let is_closed = AtomicBool::new(false);
+        let (is_closed, end) = (AtomicBool::new(false), End::default());
         let path = path.to_owned();
-        let folder = Self { path, faults, is_closed, _lock: lock, _temporary: temporary };
+        let folder = Self { path, faults, is_closed, _lock: lock, _temporary: temporary, end };
         if unfinished {
             folder.write_format(" unfinished")?;
             for part in [folder.engine(), folder.logs()] {
@@ -187,6 +189,10 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        self.end.ending()
     }
 
     pub(crate) fn engine(&self) -> PathBuf {

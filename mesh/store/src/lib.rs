@@ -62,6 +62,7 @@
 //! thousand batches as for one, which is why a single thread gathers them: see [`Stats`].
 
 mod batch;
+mod ending;
 mod faults;
 mod folder;
 mod inventory;
@@ -75,6 +76,7 @@ mod wreck;
 mod writer;
 
 pub use batch::{Batch, Durability, MAX_KEY, MAX_VALUE};
+pub use ending::Ending;
 pub use faults::Faults;
 pub use folder::OpenError;
 pub use log::{Log, LogError, MAX_RECORD, Opened};

@@ -13,8 +13,8 @@ use std::{
 };
 
 use crate::{
-    Batch, CommitError, Durability, Faults, Keyspace, Log, LogError, OpenError, Opened, Snapshot,
-    Stats, Ticket,
+    Batch, CommitError, Durability, Ending, Faults, Keyspace, Log, LogError, OpenError, Opened,
+    Snapshot, Stats, Ticket,
     folder::{Folder, is_name},
     journal,
     log::LogFile,
@@ -273,6 +273,13 @@ impl Store {
             }
             None => (Some(Job { batch, durability, done }), ticket),
         }
+    }
+
+    /// To wait for the end of this store. A program that ends before has crashed, as far as the
+    /// store is concerned: nothing is lost that was acknowledged, but nobody can say that what is on
+    /// the disk is all.
+    pub fn ending(&self) -> Ending {
+        self.inner.shared.folder.ending()
     }
 
     /// The data folder.

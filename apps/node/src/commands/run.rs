@@ -13,8 +13,12 @@ use std::{
 
 use aether_crdt::Spaces;
 use aether_mesh::{Node, access::wall_now, identity};
+use aether_store::Ending;
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing_subscriber::EnvFilter;
 
 use self::interface::{Told, bind, secure, url};
@@ -31,7 +35,21 @@ use crate::{
 /// How long the node may take to stop, beyond what it takes to flush.
 const SHUTDOWN: Duration = Duration::from_secs(12);
 
-pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
+/// How long the store may take to come to an orderly end after the node has.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// Runs a node until it is told to stop. It has ended when its store has.
+pub(crate) fn run(runtime: Runtime, loaded: &Loaded) -> anyhow::Result<()> {
+    let ending = runtime.block_on(run_node(loaded))?;
+    // What still runs, and is cut here, may have the store open.
+    drop(runtime);
+    if !ending.wait(ENDING) {
+        tracing::warn!("the store did not end in time: the next start can't tell what is damaged");
+    }
+    Ok(())
+}
+
+async fn run_node(loaded: &Loaded) -> anyhow::Result<Ending> {
     let settings = &loaded.settings;
     start_log(&settings.log);
     let files = loaded.tls_files()?;
@@ -44,6 +62,7 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     // Caught before the node starts, so that a stop is orderly from the first moment.
     let mut signals = Signals::catch()?;
     let node = spawn(settings).await.map_err(hint)?;
+    let ending = node.store().ending();
     let spaces = Spaces::open(&node).await.context("can't open the spaces").map_err(hint)?;
     let key = identity::load(&settings.data.join("identity.key"))?;
     let interface = Interface::open(&settings.data, key.public(), wall_now())
@@ -81,7 +100,7 @@ pub(crate) async fn run(loaded: &Loaded) -> anyhow::Result<()> {
     };
     told.remove();
     anyhow::ensure!(!again, "told to stop twice, so what was not sent yet is lost");
-    Ok(())
+    Ok(ending)
 }
 
 /// Says so if a repair may help.

@@ -1,6 +1,6 @@
 //! Whose folder it is.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use aether_store::{Batch, Durability, KeyspaceError, LogError, OpenError, Options, Store};
 
@@ -88,6 +88,23 @@ fn a_folder_that_was_never_finished_is_made_anew() {
 
     fs::write(folder.path().join("FORMAT"), "aether store 1 unfinished\n").unwrap();
     fs::remove_file(folder.path().join("engine/version")).unwrap();
+    Store::open(folder.path(), Options::default()).unwrap();
+}
+
+#[test]
+fn a_store_has_ended_when_its_last_handle_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let (keyspace, ending) = (store.keyspace("k").unwrap(), store.ending());
+    drop(store);
+    assert!(!ending.wait(Duration::from_millis(1)), "a keyspace keeps it open");
+    let waiter = std::thread::spawn({
+        let ending = ending.clone();
+        move || ending.wait(Duration::MAX)
+    });
+    drop(keyspace);
+    assert!(waiter.join().unwrap() && ending.wait(Duration::ZERO));
+    assert!(folder.path().join("CLOSED").exists());
     Store::open(folder.path(), Options::default()).unwrap();
 }
 
