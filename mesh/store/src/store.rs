@@ -276,8 +276,8 @@ impl Store {
     }
 
     /// To wait for the end of this store. A program that ends before has crashed, as far as the
-    /// store is concerned: nothing is lost that was acknowledged, but nobody can say that what is on
-    /// the disk is all.
+    /// store is concerned: nothing is lost that was acknowledged, but nobody can say that what is
+    /// on the disk is all.
     pub fn ending(&self) -> Ending {
         self.inner.shared.folder.ending()
     }

@@ -1,4 +1,4 @@
-//! One document in memory: Automerge's, and the [`Index`] that says what may enter it.
+//! One document in memory: Automerge's, and the [index] that says what may enter it.
 //!
 //! Automerge is the state; the index is the judge. The invariants are
 //!
@@ -18,6 +18,8 @@
 //! are [committed](Body::commit). Calls are remembered until then: Automerge takes back a whole
 //! transaction or nothing, so an edit that fails halfway is taken back with what was pending, and
 //! that is done again. On the same document the same calls make the same operations.
+//!
+//! [index]: super::Index
 
 mod fork;
 mod known;
@@ -174,7 +176,7 @@ impl Body {
     /// [`apply`](Self::apply). One that is there already is taken as well, without effect.
     ///
     /// `covers` says of a dependency whether it lies in the past of the entry that carries the
-    /// change: see [`Index::judge`].
+    /// change: see [`Index::judge`](super::Index::judge).
     pub fn take(
         &mut self,
         bytes: &[u8],
