@@ -75,6 +75,10 @@ impl Driver {
     ) -> Result<Self, StartError> {
         let racks = Racks::open(&store)?;
         let (list, listed) = List::open(&store)?;
+        // That is where the list was: what is in it would be forgotten without a word.
+        if store.keyspaces().iter().any(|name| name == "space-list") {
+            return Err(StartError::List);
+        }
         let aether_store::Opened { log, records, .. } = store.log("space-ends")?;
         let tips = ends::read(&store, &records)?;
         let mut driver = Self {

@@ -15,7 +15,7 @@ use aether_crdt::{
     },
 };
 
-use aether_store::{Batch, Durability, OpenError, Options, Store};
+use aether_store::{Batch, Durability, Options, Store};
 use automerge::transaction::Transactable as _;
 
 use crate::spaces::{again, node, until};
@@ -92,18 +92,12 @@ async fn a_file_holds_what_was_there_and_later_entries_come_on_top() {
 }
 
 /// Puts another document into a document's stored file, one that no node would have written.
-async fn spoil(data: &Path) {
+fn spoil(data: &Path) {
     let mut strange = automerge::Automerge::new().with_actor([1, 2, 3].into());
     let mut tx = strange.transaction();
     tx.put_object(automerge::ROOT, TEXT, automerge::ObjType::Text).unwrap();
     tx.commit();
-    // Tasks and threads of the node that was may still be ending.
-    let store = loop {
-        match Store::open(data.join("store"), Options::default()) {
-            Err(OpenError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
-            opened => break opened.unwrap(),
-        }
-    };
+    let store = Store::open(data.join("store"), Options::default()).unwrap();
     let rows = store.keyspace("spaces").unwrap();
     let mut batch = Batch::new();
     for row in rows.range::<&[u8]>(..) {
@@ -133,10 +127,13 @@ async fn what_no_node_has_written_is_found_in_a_file_and_the_document_made_of_en
     };
     document.commit(edit).await.unwrap();
     drop((document, spaces));
+    let ending = node.store().ending();
     node.shutdown().await;
     drop(node);
+    let wait = move || ending.wait(Duration::from_secs(60));
+    assert!(tokio::task::spawn_blocking(wait).await.unwrap(), "the store ends");
 
-    spoil(&data).await;
+    spoil(&data);
     let node = again("spoilt", &data).await;
     let spaces = Spaces::open(&node).await.unwrap();
     let document = notes(&spaces.get("desk").await.unwrap());

@@ -18,7 +18,7 @@ use std::{
 
 use crate::{Ending, Faults, ending::End, inventory};
 
-const FORMAT: &str = "FORMAT";
+pub(crate) const FORMAT: &str = "FORMAT";
 const LOCK: &str = "lock";
 const CLOSED: &str = "CLOSED";
 pub(crate) const ENGINE: &str = "engine";
@@ -118,13 +118,11 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Locks a folder, and makes it if there is none. Answers whether the engine is still to be
-    /// made: then call [`finish`](Self::finish) once it is. What is damaged is opened if it
-    /// `is_wreck`.
+    /// made: then call [`finish`](Self::finish) once it is.
     pub(crate) fn open(
         path: &Path,
         faults: Option<Faults>,
         temporary: Option<tempfile::TempDir>,
-        is_wreck: bool,
     ) -> Result<(Self, bool), OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).or_else(at(path))?;
         refuse_foreign(path)?;
@@ -151,20 +149,21 @@ impl Folder {
                 return Err(OpenError::Missing { path: part });
             }
         }
-        folder.compare(is_wreck || unfinished)?;
+        folder.compare(unfinished)?;
         Ok((folder, unfinished))
     }
 
     /// Compares the engine's files with the inventory, if the last life had an orderly end. The
-    /// inventory is gone for good before the engine is opened, which changes them.
-    fn compare(&self, is_wreck: bool) -> Result<(), OpenError> {
+    /// inventory is gone for good before the engine is opened, which changes them. Of an engine that
+    /// `is_new` it says nothing.
+    fn compare(&self, is_new: bool) -> Result<(), OpenError> {
         let (path, engine) = (self.path.join(CLOSED), self.engine());
         let inventory = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             inventory => inventory.or_else(at(&path))?,
         };
         match inventory::differs(&engine, &inventory).or_else(at(&engine))? {
-            Some(part) if !is_wreck => {
+            Some(part) if !is_new => {
                 let is_own = part.as_os_str().is_empty();
                 return Err(OpenError::Damaged {
                     path: if is_own { path } else { engine.join(part) },
@@ -211,8 +210,7 @@ impl Folder {
 
     fn write_format(&self, state: &str) -> Result<(), OpenError> {
         let path = self.path.join(FORMAT);
-        let text = format!("aether store {VERSION}{state}\n");
-        replace(&path, text.as_bytes(), None).map(drop).or_else(at(&path))
+        replace(&path, format(state).as_bytes(), None).map(drop).or_else(at(&path))
     }
 }
 
@@ -238,6 +236,22 @@ impl Drop for Folder {
 
 fn at<T>(path: &Path) -> impl FnOnce(io::Error) -> Result<T, OpenError> {
     move |source| Err(OpenError::Io { path: path.to_owned(), source })
+}
+
+/// What the file of the format says.
+pub(crate) fn format(state: &str) -> String {
+    format!("aether store {VERSION}{state}\n")
+}
+
+/// Locks a data folder that is there, whatever state it is in; nothing is written.
+pub(crate) fn hold(path: &Path) -> Result<File, OpenError> {
+    if !path.is_dir() {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    refuse_foreign(path)?;
+    let lock = lock(path)?;
+    is_unfinished(path)?;
+    Ok(lock)
 }
 
 /// Looks before anything is touched. What a crash leaves behind in the making of a folder is ours.

@@ -29,14 +29,6 @@ pub(crate) fn ends(engine: &Path) -> io::Result<BTreeMap<u64, u64>> {
     Ok(ends)
 }
 
-/// The journals' numbers, ascending with age.
-pub(crate) fn numbers(engine: &Path) -> io::Result<Vec<u64>> {
-    match ends(engine) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        ends => Ok(ends?.into_keys().collect()),
-    }
-}
-
 /// Shortens a journal.
 pub(crate) fn cut(engine: &Path, number: u64, len: u64) -> io::Result<()> {
     File::options().write(true).open(engine.join(format!("{number}.jnl")))?.set_len(len)

@@ -107,16 +107,7 @@ impl Store {
     /// Opens the store in a data folder. A folder that is missing is made, readable by its owner
     /// only; one that is empty becomes a data folder.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        Self::start(path.as_ref(), None, options, false)
-    }
-
-    /// Opens one that is damaged, it may be, if it `is_wreck`.
-    pub(crate) fn open_as(
-        path: &Path,
-        options: Options,
-        is_wreck: bool,
-    ) -> Result<Self, OpenError> {
-        Self::start(path, None, options, is_wreck)
+        Self::start(path.as_ref(), None, options)
     }
 
     /// Opens a store that isn't durable: for nodes that begin anew each time. It is the same
@@ -128,14 +119,13 @@ impl Store {
         let temporary =
             temporary.map_err(|source| OpenError::Io { path: std::env::temp_dir(), source })?;
         let path = temporary.path().to_owned();
-        Self::start(&path, Some(temporary), options, false)
+        Self::start(&path, Some(temporary), options)
     }
 
     fn start(
         path: &Path,
         temporary: Option<tempfile::TempDir>,
         options: Options,
-        is_wreck: bool,
     ) -> Result<Self, OpenError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let settings = Settings {
@@ -143,7 +133,7 @@ impl Store {
             reserve: options.reserve,
             temporary: temporary.is_some(),
         };
-        let (folder, unfinished) = Folder::open(path, options.faults.clone(), temporary, is_wreck)?;
+        let (folder, unfinished) = Folder::open(path, options.faults.clone(), temporary)?;
         let (db, trimmed) = open_engine(&folder, &options)?;
         if unfinished {
             folder.finish()?;

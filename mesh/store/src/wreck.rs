@@ -1,14 +1,15 @@
 //! Wrecks: data folders that a disk has damaged, and what can be saved of them.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
     io::{self, Read as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
     Batch, CommitError, Durability, KeyspaceError, LogError, OpenError, Options, Store,
-    folder::{ENGINE, LOGS, is_name},
+    folder::{self, ENGINE, FORMAT, LOGS, is_name},
     journal, log,
 };
 
@@ -20,14 +21,23 @@ const PARTS: u64 = 16;
 
 /// A data folder that can't be opened, or not be read, opened for what is left in it.
 ///
-/// It is tried as it is; then with less and less of the engine's journals, of which whole copies
-/// stay under names that end with `.damaged`; then without the engine. Nothing is deleted.
+/// Nothing in it is changed, but that it is locked. What is opened is a copy of the engine's files
+/// beside it, whose name ends with `.salvage` and which goes with this: of tables a hard link, where
+/// the file system has them, and of the few others a copy. It is tried as it is; then with less and
+/// less of the journals; then there is no engine.
 #[derive(Debug)]
 pub struct Wreck {
     path: PathBuf,
     store: Option<Store>,
     journals: usize,
+    /// Goes after the store.
+    _copy: Copy,
+    _lock: File,
 }
+
+/// A copy of an engine's files, as a data folder of its own, that is removed in the end.
+#[derive(Debug)]
+struct Copy(PathBuf);
 
 /// What was copied of a keyspace or a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,35 +82,10 @@ impl Wreck {
     /// It is open already, isn't one, or is of a newer release; or the operating system.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, OpenError> {
         let path = path.as_ref().to_owned();
-        if !path.is_dir() {
-            return Err(OpenError::Missing { path });
-        }
-        let open = || match Store::open_as(&path, options.clone(), true) {
-            Ok(store) => Ok(Some(store)),
-            Err(OpenError::Engine { .. } | OpenError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error),
-        };
-        let (mut store, mut journals) = (open()?, 0);
-        if store.is_none() {
-            let engine = path.join(ENGINE);
-            let failed = |source| OpenError::Io { path: engine.clone(), source };
-            // The newest is the one that is written to.
-            for number in journal::numbers(&engine).map_err(failed)?.into_iter().rev() {
-                let (whole, len) = set_aside(&engine, number).map_err(failed)?;
-                journals += 1;
-                for part in (0..PARTS).rev() {
-                    shorten(&engine, number, &whole, len / PARTS * part).map_err(failed)?;
-                    store = open()?;
-                    if store.is_some() {
-                        break;
-                    }
-                }
-                if store.is_some() {
-                    break;
-                }
-            }
-        }
-        Ok(Self { path, store, journals })
+        let lock = folder::hold(&path)?;
+        let copy = Copy::make(&path)?;
+        let (store, journals) = copy.open(&path.join(ENGINE), options)?;
+        Ok(Self { path, store, journals, _copy: copy, _lock: lock })
     }
 
     /// The store, if the engine can be opened.
@@ -182,25 +167,87 @@ fn copy_keyspace(from: &Store, to: &Store, name: &str) -> Result<Copied, CopyErr
     Ok(all)
 }
 
-/// Copies a journal. Answers with the copy's path and length.
-fn set_aside(engine: &Path, number: u64) -> io::Result<(PathBuf, u64)> {
-    let journal = engine.join(format!("{number}.jnl"));
-    let whole = journal.with_extension("jnl.damaged");
-    // Of one that was tried before, the copy is whole, and it may not be.
-    if !whole.try_exists()? {
-        fs::copy(&journal, &whole)?;
+impl Copy {
+    /// Copies the engine of a data folder; one that was left by a process that was killed goes.
+    fn make(of: &Path) -> Result<Self, OpenError> {
+        let mut name = of.file_name().unwrap_or_default().to_owned();
+        name.push(".salvage");
+        let path = of.with_file_name(name);
+        let failed = |source| OpenError::Io { path: path.clone(), source };
+        if path.try_exists().map_err(failed)? {
+            fs::remove_dir_all(&path).map_err(failed)?;
+        }
+        let copy = Self(path.clone());
+        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        fs::create_dir(path.join(LOGS)).map_err(failed)?;
+        fs::write(path.join(FORMAT), folder::format("")).map_err(failed)?;
+        copy_folder(&of.join(ENGINE), &path.join(ENGINE)).map_err(failed)?;
+        Ok(copy)
     }
-    let end = journal::ends(engine)?.get(&number).copied().unwrap_or(0);
-    Ok((whole, end))
+
+    /// Opens it, with as much of the journals as the engine takes. Answers also of how many that
+    /// isn't all.
+    fn open(&self, engine: &Path, options: &Options) -> Result<(Option<Store>, usize), OpenError> {
+        let open = || match Store::open(&self.0, options.clone()) {
+            Ok(store) => Ok(Some(store)),
+            Err(OpenError::Engine { .. } | OpenError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        if let Some(store) = open()? {
+            return Ok((Some(store), 0));
+        }
+        let failed = |source| OpenError::Io { path: engine.to_owned(), source };
+        let ends = journal::ends(engine).or_else(absent).map_err(failed)?;
+        // The newest is the one that is written to.
+        for (count, (number, end)) in (1..).zip(ends.iter().rev()) {
+            let name = format!("{number}.jnl");
+            for part in (0..PARTS).rev() {
+                let to = self.0.join(ENGINE).join(&name);
+                begin_of(&engine.join(&name), &to, end / PARTS * part).map_err(failed)?;
+                if let Some(store) = open()? {
+                    return Ok((Some(store), count));
+                }
+            }
+        }
+        Ok((None, ends.len()))
+    }
 }
 
-/// Puts the beginning of a journal in its place; nothing, if it is to be empty.
-fn shorten(engine: &Path, number: u64, whole: &Path, len: u64) -> io::Result<()> {
-    let journal = engine.join(format!("{number}.jnl"));
-    if len == 0 {
-        return fs::remove_file(&journal);
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "a copy is left, and can be deleted");
+        }
     }
-    let mut file = File::create(&journal)?;
-    io::copy(&mut File::open(whole)?.take(len), &mut file)?;
-    file.sync_all()
+}
+
+/// A folder that isn't there has nothing in it.
+fn absent<T: Default>(error: io::Error) -> io::Result<T> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(T::default()) } else { Err(error) }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    // Tables are never written again. Whatever else there is may be.
+    let is_tables = from.file_name().is_some_and(|name| name == "tables");
+    let entries = fs::read_dir(from).map(Some).or_else(absent)?;
+    for entry in entries.into_iter().flatten() {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else if !is_tables || fs::hard_link(entry.path(), &to).is_err() {
+            fs::copy(entry.path(), &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the beginning of a journal in the place of another; nothing, if it is to be empty.
+fn begin_of(whole: &Path, to: &Path, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return fs::remove_file(to).or_else(absent);
+    }
+    io::copy(&mut File::open(whole)?.take(len), &mut File::create(to)?)?;
+    Ok(())
 }

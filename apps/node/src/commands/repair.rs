@@ -12,7 +12,7 @@ use std::{
 use aether_crdt::{REPAIRED, Repaired, repair_spaces};
 use aether_mesh::{access::SecretKey, identity};
 use aether_store::{Copied, Options, Store, Wreck};
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -22,8 +22,9 @@ use crate::{
 };
 
 const STORE: &str = "store";
-/// The new store in the making.
+/// The new store in the making, and when it is whole.
 const NEW: &str = "store.repairing";
+const WHOLE: &str = "store.repaired";
 /// What the damaged one is called in the end; a number follows, if there is one already.
 const DAMAGED: &str = "store.damaged";
 
@@ -70,43 +71,45 @@ impl From<Repaired> for Space {
 
 /// Whether a repair was interrupted at the moment when there is no store.
 pub(crate) fn is_interrupted(data: &Path) -> bool {
-    !data.join(STORE).exists() && data.join(NEW).exists()
+    !data.join(STORE).exists() && data.join(WHOLE).exists()
 }
 
 pub(crate) fn repair(common: &Common, is_dry: bool) -> anyhow::Result<()> {
     let data = common.settings()?.settings.data;
     let key = data.join("identity.key");
-    let (old, new) = (data.join(STORE), data.join(NEW));
+    let (old, new, whole) = (data.join(STORE), data.join(NEW), data.join(WHOLE));
     if is_interrupted(&data) {
-        rename(&new, &old)?;
+        rename(&whole, &old)?;
         output::note("a repair that was interrupted is finished now; run it again to repair more");
         return Ok(());
     }
+    ensure!(old.exists(), "there is nothing to repair: {} isn't there", old.display());
     let key = identity::load(&key)?;
+    // The damaged store is locked until the other is in its place.
     let wreck = Wreck::open(&old, &Options::default())?;
-    if new.exists() {
-        let made = fs::remove_dir_all(&new);
-        made.with_context(|| format!("can't remove what is left in {}", new.display()))?;
+    for left in [&new, &whole] {
+        remove(left)?;
     }
     let made = make(&wreck, &new, &key);
-    // The damaged store is locked until the other is in its place.
-    let report = match made {
-        Ok(mut report) if !is_dry => {
-            let damaged = free(&data);
-            rename(&old, &damaged)?;
-            rename(&new, &old)?;
-            report.damaged = Some(damaged);
-            report
-        }
-        made => {
-            let removed = fs::remove_dir_all(&new);
-            let report = made?;
-            removed.with_context(|| format!("can't remove {}", new.display()))?;
-            report
-        }
-    };
-    drop(wreck);
-    show(common, &report)
+    if is_dry || made.is_err() {
+        let removed = remove(&new);
+        let report = made?;
+        removed?;
+        return show(common, &report);
+    }
+    let damaged = free(&data);
+    rename(&new, &whole)?;
+    rename(&old, &damaged)?;
+    rename(&whole, &old)?;
+    show(common, &Report { damaged: Some(damaged), ..made? })
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("can't remove {}", folder.display())),
+    }
 }
 
 fn make(wreck: &Wreck, new: &Path, key: &SecretKey) -> anyhow::Result<Report> {

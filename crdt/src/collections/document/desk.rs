@@ -56,9 +56,12 @@ const QUEUE: usize = 256;
 const EVENTS: usize = 1024;
 /// How long a document stays open that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long nobody uses one that was opened until it is made ready for edits.
+/// How long nobody uses one that was opened until it is made ready for edits, and when it is at the
+/// latest, for who reads without a pause: until then a file that no node has written isn't found.
 const QUIET: Duration = Duration::from_millis(100);
-/// Memory for documents that are being loaded at a time on a node, in MiB: others wait.
+const READY: Duration = Duration::from_secs(1);
+/// Memory for documents that are being loaded at a time on a node, in MiB: others wait. Who edits
+/// one before it was made ready doesn't wait, and takes some of it beside.
 pub(crate) const LOADING: usize = 512;
 /// Bytes of memory that a load takes at its peak for each byte of the file, where each keystroke is
 /// a change of its own: that is the worst that people's documents come to.
@@ -188,8 +191,8 @@ struct Desk {
     feed: Option<FeedId>,
     /// Its share of the [memory](LOADING) for loads.
     load: u32,
-    /// Whether it was made ready for edits since it was opened.
-    is_ready: bool,
+    /// By when it is made ready for edits, until it is.
+    ready_by: Option<Time>,
     /// How often in a row Automerge has panicked.
     panics: u32,
 }
@@ -226,7 +229,7 @@ impl Desk {
             lost: None,
             feed: None,
             load: 1,
-            is_ready: true,
+            ready_by: None,
             panics: 0,
         }
     }
@@ -241,8 +244,8 @@ impl Desk {
             let due = self.live.as_ref().and_then(|live| live.poll_timeout());
             let idle = self.used + IDLE;
             let mut until = due.unwrap_or(idle).min(idle.max(self.now()));
-            if !self.is_ready {
-                until = until.min(self.used + QUIET);
+            if let Some(ready) = self.ready() {
+                until = until.min(ready);
             }
             let wait = until.since(self.now());
             let is_open = self.live.is_some();
@@ -335,7 +338,7 @@ impl Desk {
         }
         self.live = Some(Box::new(live));
         self.feed = Some(writer.feed);
-        self.is_ready = false;
+        self.ready_by = Some(self.now() + READY);
         Ok(())
     }
 
@@ -345,12 +348,27 @@ impl Desk {
         self.space.loading().acquire_many_owned(self.load).await.ok()
     }
 
+    /// When it is to be made ready for edits, if it isn't.
+    fn ready(&self) -> Option<Time> {
+        self.ready_by.map(|latest| latest.min(self.used + QUIET))
+    }
+
     /// Makes what edits need, before the first comes.
     async fn make_ready(&mut self) {
-        self.is_ready = true;
+        self.ready_by = None;
         let room = self.room().await;
         self.with(Live::make_ready).await;
         drop(room);
+        if self.is_broken() {
+            // Nothing was edited yet, or it would have been found then: so nothing is lost.
+            self.drain();
+            self.panics += 1;
+            self.lose();
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.is_broken())
     }
 
     /// Does something with the open document, where it may take its time.
@@ -424,7 +442,7 @@ impl Desk {
     }
 
     async fn on_timeout(&mut self) {
-        if !self.is_ready && self.now() >= self.used + QUIET {
+        if self.ready().is_some_and(|ready| self.now() >= ready) {
             self.make_ready().await;
         }
         self.with(Live::on_timeout).await;
@@ -443,7 +461,7 @@ impl Desk {
     /// Does what follows from what was done.
     async fn settle(&mut self) {
         self.drain();
-        if self.live.as_ref().is_some_and(|live| live.is_broken()) {
+        if self.is_broken() {
             self.panics += 1;
             self.give_up(Lost::Broken);
         }

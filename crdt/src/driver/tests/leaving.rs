@@ -291,3 +291,13 @@ async fn a_space_that_is_joined_as_a_map_is_one_from_then_on() {
     let room = &side.driver.rooms[&genesis().space_id()];
     assert!(room.opened.is_map && side.status().entries == 1);
 }
+
+#[test]
+fn a_folder_whose_list_lies_elsewhere_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path(), Options::default()).unwrap();
+    drop(store.keyspace("space-list").unwrap());
+    let (blamed, _) = mpsc::channel(16);
+    let refused = Driver::open(store, SecretKey::from_bytes([1; 32]), blamed);
+    assert!(matches!(refused.err(), Some(StartError::List)));
+}

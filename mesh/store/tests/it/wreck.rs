@@ -85,6 +85,8 @@ fn is_all_there(store: &Store, rows: &Rows) -> Result<bool, String> {
 
 /// Salvages a folder: how many rows were saved, all of which were written so, once.
 fn salvage(damaged: &Path, rows: &Rows, about: &str) -> usize {
+    let all = || files(damaged).into_iter().map(|file| (fs::read(&file).unwrap(), file));
+    let before: Vec<_> = all().collect();
     let wreck = Wreck::open(damaged, &options()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), options()).unwrap();
@@ -101,6 +103,11 @@ fn salvage(damaged: &Path, rows: &Rows, about: &str) -> usize {
     assert!(found.len() == rows.len() || is_named, "{about}: {} of {}", found.len(), rows.len());
     let log = copied.iter().find(|copied| copied.name == "log").unwrap();
     assert_eq!(store.log("log").unwrap().records.len() as u64, log.copied);
+    drop((wreck, store));
+    assert!(all().eq(before), "{about}: nothing of it is changed");
+    let mut beside = damaged.as_os_str().to_owned();
+    beside.push(".salvage");
+    assert!(!Path::new(&beside).exists());
     found.len()
 }
 
