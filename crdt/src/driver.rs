@@ -243,6 +243,7 @@ impl Driver {
                     }
                     self.tell(space, Told::Rebuilt);
                 }
+                Output::Dropped => self.racks.merge(),
                 Output::Written { token, id } => self.answer(space, token, &Ok(id)),
                 Output::Offered { token, offered } => self.taken_in(space, token, Ok(offered)),
                 Output::Refused { token, why } => self.refused(space, token, why),

@@ -54,6 +54,7 @@ pub mod proto;
 mod archives;
 #[cfg(feature = "net")]
 mod collections;
+mod compacting;
 #[cfg(feature = "net")]
 mod driver;
 #[cfg(feature = "net")]
@@ -74,6 +75,7 @@ pub use self::{
         PresenceChanges, PresenceError, PresenceEvent, Present, Register, Revision, Set, Watch,
         WriteError,
     },
+    compacting::{CompactError, CompactProgress, Compacted},
     driver::{
         REPAIRED, RepairError, RepairProgress, Repaired, StartError, WriteFailed, repair_spaces,
     },

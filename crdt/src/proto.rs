@@ -12,6 +12,7 @@
 //! - [`map`]: maps, sets, counters and registers, a function of which entries count.
 //! - [`frontier`]: what an entry cites, and when nobody need wait for it.
 //! - [`book`]: all that a replica keeps of a space.
+//! - [`compact`]: which payloads no longer do anything, and may go.
 //! - [`sync`]: how two replicas compare what they hold and send what is lacking.
 //! - [`replica`]: a replica of a space, which takes in, writes and talks to others.
 //! - [`presence`]: what those who are here now say of themselves.
@@ -23,6 +24,7 @@
 pub mod access;
 pub mod archive;
 pub mod book;
+pub mod compact;
 pub mod document;
 pub mod entry;
 pub mod feed;

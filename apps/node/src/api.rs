@@ -81,9 +81,9 @@ pub use self::{
         DocumentSplice, DocumentTurn, DocumentVersion, Health, Instance, Item, Level, MapBatch,
         MapEntry, MapEvent, MapPage, MemberChange, Mesh, NewPmap, NewSpace, NodeReply, Peer,
         PeerAccess, PeerState, Pmap, PmapMember, PmapMembers, PmapPage, PmapStatus, Pmaps,
-        PresenceEvent, Present, Published, Services, Space, SpaceAccess, SpaceImported,
-        SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces, Status, Token,
-        TopicEvent, Topics,
+        PresenceEvent, Present, Published, Services, Space, SpaceAccess, SpaceCompacted,
+        SpaceImported, SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces,
+        Status, Token, TopicEvent, Topics,
     },
 };
 
@@ -322,6 +322,7 @@ fn for_admins() -> OpenApiRouter<Api> {
         .routes(routes!(node::dial))
         .routes(routes!(spaces::join))
         .routes(routes!(spaces::close))
+        .routes(routes!(spaces::compact))
         .routes(routes!(spaces::open_again))
         .routes(routes!(spaces::delete))
         .routes(routes!(spaces::grant, spaces::expel))

@@ -1,13 +1,8 @@
 //! Answering requests.
 
-use aether_core::PublicKey;
-
 use super::{Driver, Reply, Request, Room, WriteFailed, list::Listing, room};
 use crate::{
-    proto::{
-        id::SpaceId,
-        replica::{Change, Input},
-    },
+    proto::{id::SpaceId, replica::Input},
     spaces::{Member, Status},
 };
 
@@ -43,7 +38,10 @@ impl Driver {
                 self.keep(space, &document, &file, writer);
             }
             Request::Change { space, member, change, reply } => {
-                self.change(space, member, change, reply);
+                self.write(space, reply, |token| Input::Change { token, member, change });
+            }
+            Request::Discard { space, runs, reply } => {
+                self.write(space, reply, |token| Input::Discard { token, runs });
             }
             Request::Members { space, reply } => {
                 let room = room(&mut self.rooms, &space);
@@ -52,6 +50,10 @@ impl Driver {
             Request::Role { space, member, reply } => {
                 let room = room(&mut self.rooms, &space);
                 let _ = reply.send(room.and_then(|room| room.replica.access().role_of(&member)));
+            }
+            Request::OwnRole { space, reply } => {
+                let room = room(&mut self.rooms, &space);
+                let _ = reply.send(room.and_then(|room| room.replica.own_role()));
             }
             Request::Status { space, reply } => {
                 let room = room(&mut self.rooms, &space);
@@ -65,13 +67,14 @@ impl Driver {
         }
     }
 
-    fn change(&mut self, space: SpaceId, member: PublicKey, change: Change, reply: Reply) {
+    /// Has something written that is no edit.
+    fn write(&mut self, space: SpaceId, reply: Reply, input: impl FnOnce(u64) -> Input) {
         let Some(room) = room(&mut self.rooms, &space) else {
             return drop(reply.send(Err(WriteFailed::Left)));
         };
         room.tokens += 1;
         let token = room.tokens;
         room.waiting.insert(token, vec![(Vec::new(), reply)]);
-        self.feed(space, Input::Change { token, member, change });
+        self.feed(space, input(token));
     }
 }

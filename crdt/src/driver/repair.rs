@@ -19,6 +19,7 @@ use crate::{
     proto::{
         archive::Record,
         book::salvage::{self, Left},
+        entry::Header,
         id::{FeedId, Position, SpaceId},
         replica::{Config, Input, Keys, Offered, Output, Replica},
         rows::Base as _,
@@ -129,6 +130,8 @@ struct Remaking<'a> {
 
 /// An entry of the old rows.
 struct Found {
+    /// Whether an owner wrote it, and so may have discarded payloads of others in it.
+    is_owners: bool,
     position: Position,
     row: Vec<u8>,
 }
@@ -166,7 +169,11 @@ impl<'a> Remaking<'a> {
                     continue;
                 };
                 match salvage::read(&row, &value) {
-                    Some(Left::Entry { position, .. }) => found.push(Found { position, row }),
+                    Some(Left::Entry { position, header }) => {
+                        let is_owners = Header::decode(&header)
+                            .is_ok_and(|header| self.replica.genesis().is_owner(&header.author()));
+                        found.push(Found { is_owners, position, row });
+                    }
                     Some(Left::Witness { local, header }) => {
                         witnesses.entry(local).or_insert_with(Vec::new).push(header);
                     }
@@ -176,7 +183,7 @@ impl<'a> Remaking<'a> {
                 }
             }
         }
-        found.sort_unstable_by_key(|found| found.position);
+        found.sort_unstable_by_key(|found| (!found.is_owners, found.position));
         self.give(&rows, found, progress)?;
         for pair in witnesses.into_values() {
             if let Ok([first, second]) = <[_; 2]>::try_from(pair) {
@@ -225,7 +232,11 @@ impl<'a> Remaking<'a> {
         let value = rows.get(&entry.row).ok().flatten();
         let left = value.and_then(|value| salvage::read(&entry.row, &value));
         let record = match left {
-            Some(Left::Entry { position, header }) => salvage::entry(rows, position, header).ok(),
+            Some(Left::Entry { position, header }) => {
+                let book = self.replica.book();
+                let gone = |header: &Header| book.is_discarded(&header.feed(), header.number());
+                salvage::entry(rows, position, header, gone).ok()
+            }
             _ => None,
         };
         let record = record.flatten();

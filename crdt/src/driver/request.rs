@@ -1,5 +1,7 @@
 //! What handles ask of the driver, and what they are told.
 
+use std::collections::BTreeMap;
+
 use aether_core::PublicKey;
 use tokio::sync::{broadcast, oneshot};
 
@@ -8,7 +10,7 @@ use crate::{
     collections::Desks,
     proto::{
         archive::Record,
-        entry::Collection,
+        entry::{Collection, Run},
         id::{EntryId, FeedId, Position, SpaceId},
         map::Edit,
         replica::{Change, Offered, WriteError},
@@ -61,6 +63,12 @@ pub(crate) enum Request {
         change: Change,
         reply: Reply,
     },
+    /// Discards payloads with the owner's key.
+    Discard {
+        space: SpaceId,
+        runs: BTreeMap<FeedId, Vec<Run>>,
+        reply: Reply,
+    },
     Members {
         space: SpaceId,
         reply: oneshot::Sender<Option<Vec<Member>>>,
@@ -69,6 +77,11 @@ pub(crate) enum Request {
     Role {
         space: SpaceId,
         member: PublicKey,
+        reply: oneshot::Sender<Option<Role>>,
+    },
+    /// What this node may do.
+    OwnRole {
+        space: SpaceId,
         reply: oneshot::Sender<Option<Role>>,
     },
     Status {

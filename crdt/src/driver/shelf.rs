@@ -25,6 +25,7 @@ pub(crate) struct Racks {
     /// Rows that are put behind each other. The engine merges what is in one keyspace, and these
     /// are most of the bytes.
     appended: Keyspace,
+    is_merging: Arc<AtomicBool>,
 }
 
 impl Racks {
@@ -34,12 +35,30 @@ impl Racks {
     pub(crate) fn open(store: &Store) -> Result<Self, KeyspaceError> {
         let [rows, appended] = Self::NAMES;
         let (rows, appended) = (store.keyspace(rows)?, store.keyspace(appended)?);
-        Ok(Self { rows, appended })
+        Ok(Self { rows, appended, is_merging: Arc::default() })
     }
 
     /// All of them.
     pub(crate) const fn all(&self) -> [&Keyspace; 2] {
         [&self.rows, &self.appended]
+    }
+
+    /// Merges the files, so that those give back their room whose rows are gone. Does nothing if
+    /// that is being done. On a thread for blocking work, of the runtime of who calls this.
+    pub(crate) fn merge(&self) {
+        if self.is_merging.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let racks = self.clone();
+        tokio::task::spawn_blocking(move || {
+            for rack in racks.all() {
+                if let Err(error) = rack.merge() {
+                    // It is as it was before, and is merged some other time.
+                    tracing::warn!(keyspace = rack.name(), %error, "files can't be merged");
+                }
+            }
+            racks.is_merging.store(false, Ordering::Release);
+        });
     }
 
     /// Where a row of this key lies, and all up to where a scan from there may go.

@@ -11,8 +11,8 @@
 //!    an owner's own feed, or the role of a grant. Whoever may void something stands above it, so
 //!    nobody voids what voids him, and there are no circles to break. If the first headers of a
 //!    forked feed disagree, [`Access::authority_of`] decides.
-//! 2. **What a rank may do.** An owner's own feed grants up to admin, removes, and pins
-//!    checkpoints. An admin's grants up to writer, and removes. A writer's does none of that. A
+//! 2. **What a rank may do.** An owner's own feed grants up to admin, removes, and discards
+//!    payloads. An admin's grants up to writer, and removes. A writer's does none of that. A
 //!    feed is cut, on each branch, before the first operation that its rank doesn't allow:
 //!    [`Access::admit`] refuses that entry, and nothing can be placed after what isn't kept.
 //! 3. **Whose operations count.** All that are kept of owners' own feeds: that is A0. With A0 are
@@ -47,7 +47,7 @@
 //! chains that are held, which may be a branch under another authority, two branches of a liar
 //! could take turns for ever.
 //!
-//! [`Header::fits`] refuses a checkpoint's pin outside owners' own feeds, for all replicas and
+//! [`Header::fits`] refuses to discard outside owners' own feeds, for all replicas and
 //! whatever is granted, as invalid. Rule 2 cuts it there too. Both say the same: the entry is in no
 //! tree, nor is what links to it.
 //!
@@ -56,8 +56,8 @@
 //! is of the other, so the removal is pending again, and the liar writes until it is removed once
 //! more, which [`Access::removal`] allows then: as often at most as it has grants.
 //!
-//! Pins of checkpoints are held as operations and have no effect yet: they will count once
-//! checkpoints are offered. So the base of every feed is [`Tip::ROOT`].
+//! What is [discarded](AccessOp::Discard) is nothing to the judge: it only counts what that takes.
+//! So the base of every feed is [`Tip::ROOT`].
 //!
 //! In a space that is open to everyone a removal bans a key, and who is banned comes back under
 //! another.
@@ -185,11 +185,11 @@ struct Op {
 }
 
 impl Op {
-    /// Whom it is about; nobody, if it pins a checkpoint.
+    /// Whom it is about; nobody, if it discards payloads.
     const fn member(&self) -> Option<PublicKey> {
         match self.change {
             AccessOp::Grant { member, .. } | AccessOp::Remove { member, .. } => Some(member),
-            AccessOp::Pin { .. } => None,
+            AccessOp::Discard { .. } => None,
         }
     }
 }

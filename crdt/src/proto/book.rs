@@ -14,6 +14,7 @@
 //! with 72 bytes of memory for each entry of the feed above the one that comes.
 
 mod catalog;
+mod discarded;
 mod documents;
 mod layout;
 mod pages;
@@ -21,12 +22,17 @@ pub mod salvage;
 mod standing;
 mod walk;
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use aether_core::PublicKey;
 
+use self::discarded::{Discarded, Dropping};
 pub use self::{
     catalog::{Catalog, Known},
+    discarded::Dropped,
     documents::{Counting, changes, file, file_row},
     standing::Staged,
     walk::{Stored, Walker},
@@ -69,6 +75,9 @@ pub struct Book<R> {
     has_credentials: bool,
     /// Who writes here: what is dropped of theirs is set aside.
     own: BTreeSet<PublicKey>,
+    /// What owners discarded, and where dropping it has come to.
+    discarded: BTreeMap<FeedId, Discarded>,
+    dropping: Option<Dropping>,
 }
 
 impl<R: Rows> Book<R> {
@@ -93,7 +102,16 @@ impl<R: Rows> Book<R> {
         let stale = rows.scan(&first, Some(&end)).map(|row| Ok(layout::read_stale(&row?.0)));
         let stale = stale.collect::<Result<_, R::Error>>()?;
         let has_credentials = starting(&rows, &layout::credentials()).next().is_some();
-        Ok(Self { rows, catalog, last, stale, has_credentials, own: BTreeSet::new() })
+        Ok(Self {
+            discarded: discarded::read(&rows)?,
+            rows,
+            catalog,
+            last,
+            stale,
+            has_credentials,
+            own: BTreeSet::new(),
+            dropping: None,
+        })
     }
 
     /// Sets aside, from now on, what is dropped of these authors' feeds by a judgement.
@@ -188,9 +206,12 @@ impl<R: Rows> Book<R> {
         Ok(value.map(|value| restore(layout::read_header(&value).1)))
     }
 
-    /// An entry that is kept.
+    /// An entry that is kept; bare, if its payload was discarded and is dropped.
     pub fn entry(&self, local: u32, tip: Tip) -> Result<Option<Entry>, R::Error> {
-        entry(&self.rows, local, tip)
+        match entry(&self.rows, local, tip)? {
+            None => self.bare(local, tip),
+            entry => Ok(entry),
+        }
     }
 
     /// The entries taken in after a position, in the order of intake.
@@ -229,8 +250,10 @@ impl<R: Rows> Book<R> {
     }
 
     /// Takes an entry in that is valid and whose citations are settled, and drops what it evicts.
-    /// `authority` is that of its feed.
+    /// Of a payload that was discarded nothing is taken. `authority` is that of its feed.
     pub fn take(&mut self, entry: &Entry, authority: Authority) -> Result<Taken, R::Error> {
+        let stripped = self.stripped(entry);
+        let entry = stripped.as_ref().unwrap_or(entry);
         let (header, node) = (entry.header(), node(entry.header()));
         if node.number > 1 && self.local(&header.feed()).is_none() {
             // A feed has a local number from its first entry on, and no sooner.
@@ -330,7 +353,7 @@ impl<R: Rows> Book<R> {
         let tip = tip(&header.id());
         let bytes = layout::header_value(self.last, &header.encode());
         self.rows.put(layout::header(local, tip), bytes)?;
-        if !header.content().is_empty() {
+        if !entry.payload().as_bytes().is_empty() {
             pages::put(&mut self.rows, self.last, entry.payload().as_bytes())?;
         }
         self.rows.put(layout::order(self.last), layout::order_value(local, tip))?;
@@ -441,7 +464,8 @@ impl<R: Rows> Book<R> {
     }
 }
 
-/// An entry that a book keeps in these rows.
+/// An entry that a book keeps in these rows; `None` if its payload isn't kept, having been
+/// discarded.
 ///
 /// # Errors
 /// Of the rows.

@@ -58,7 +58,7 @@ mod payload;
 mod pruned;
 
 pub use self::{
-    access::{AccessError, AccessOp, FeedPin, MAX_ACCESS_OP, MAX_OVER, MAX_PINS},
+    access::{AccessError, AccessOp, FeedPin, MAX_ACCESS_OP, MAX_OVER, MAX_PINS, MAX_RUNS, Run},
     body::{Authority, Content, MAX_FRONTIER, MAX_ROWS_PER_FEED},
     draft::{Draft, DraftError, Place},
     header::{Broken, Checked, Header, HeaderError, MAX_HEADER, Misfit},
@@ -69,7 +69,8 @@ pub use self::{
     pruned::{Pruned, PrunedEntry},
 };
 
-/// A whole entry that is valid by itself: a checked header with the payload that it commits to.
+/// An entry that is valid by itself: a checked header with the payload that it commits to, or
+/// [bare](Self::bare).
 ///
 /// Whether it follows its feed and fits its space is for [`Header::follows`] and [`Header::fits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +89,23 @@ impl Entry {
         Ok(Self { header, payload })
     }
 
+    /// An entry whose payload nobody keeps, as an owner [discarded](AccessOp::Discard) it: it
+    /// stands in its place, and does nothing.
+    pub fn bare(header: Checked<Header>) -> Self {
+        Self { header, payload: Payload::default() }
+    }
+
+    /// Whether its payload was discarded.
+    pub fn is_bare(&self) -> bool {
+        self.payload.as_bytes().is_empty() && !self.header.content().is_empty()
+    }
+
     /// The header.
     pub const fn header(&self) -> &Checked<Header> {
         &self.header
     }
 
-    /// The payload.
+    /// The payload; an empty one, if it was discarded.
     pub const fn payload(&self) -> &Payload {
         &self.payload
     }

@@ -115,6 +115,7 @@
 mod apply;
 pub mod counter;
 mod edit;
+mod fate;
 mod ops;
 mod read;
 mod rows;
@@ -124,6 +125,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::fate::{Others, fate, forget};
 pub use self::{
     apply::{Batch, Placed, Share, apply, apply_to, clear, dots},
     edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, check_totals, draft},

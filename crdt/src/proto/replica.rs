@@ -48,6 +48,11 @@
 //!     it is kept too and the removal counts.
 //! 14. **Set aside.** Own entries that a judgement drops are set aside, and come back if it is
 //!     undone: whoever removed their author may be removed, and then nobody else may have them.
+//! 15. **Discarded payloads** are dropped some at a time, and [judged](super::compact) before. What
+//!     is alive here stays for ten minutes, as what it is dead by may be on its way. Peers are sent
+//!     such entries without payloads, behind all that they lack of owners' own feeds, which says
+//!     what is discarded; from who doesn't know that it is, they are taken as they come, and not
+//!     with their payloads.
 //!
 //! The invariants: two replicas whose digests are equal keep the same entries. What was said to be
 //! written or acknowledged is kept after every crash, unless a rule on [forks](super::feed) evicts
@@ -62,6 +67,7 @@
 //! The runner writes those, in order, and says when they are synced. A read error of the base is
 //! taken like a failed write. One stream a peer carries messages in order.
 
+mod discarding;
 mod holding;
 mod intake;
 mod members;
@@ -85,6 +91,7 @@ use rand_chacha::{
 
 pub use self::types::{Change, Config, Fault, Input, Offered, Output, WriteError};
 use self::{
+    discarding::Dropping,
     intake::Broken,
     members::Pen,
     session::{Changes, Sender, Session},
@@ -122,8 +129,9 @@ struct Batch {
     /// Feeds that changed, and those whose evidence did.
     feeds: BTreeSet<FeedId>,
     forked: BTreeSet<FeedId>,
-    /// Whether collections were made anew.
+    /// Whether collections were made anew, and whether discarded payloads are dropped.
     is_rebuilt: bool,
+    is_dropped: bool,
     /// Their rows then.
     rows: Vec<Row>,
     /// The last entries that were signed here, by the feeds that they are of.
@@ -196,6 +204,8 @@ pub struct Replica<B: Base> {
     unsynced: VecDeque<Batch>,
     /// When collections were made anew, and how long at least until they are again.
     rebuilt: (Time, Duration),
+    /// When payloads that were discarded are dropped, if any are left.
+    dropping: Option<Dropping>,
     failed: bool,
     outputs: VecDeque<Output>,
 }
@@ -261,6 +271,7 @@ impl<B: Base> Replica<B> {
             batch: Batch::default(),
             unsynced: VecDeque::new(),
             rebuilt: (Time::ZERO, Duration::ZERO),
+            dropping: None,
             failed: false,
             outputs: VecDeque::new(),
             config,
@@ -270,6 +281,9 @@ impl<B: Base> Replica<B> {
         };
         let keys = replica.owner.iter().chain([&replica.own]).map(|pen| pen.key.public());
         replica.book.own(keys.collect::<Vec<_>>());
+        if replica.book.is_dropping() {
+            replica.dropping = Some(Dropping::begin(Time::ZERO));
+        }
         replica.judge_all().map_err(OpenError::Rows)?;
         Ok(replica)
     }
@@ -435,6 +449,9 @@ impl<B: Base> Replica<B> {
             if batch.is_rebuilt {
                 self.outputs.push_back(Output::Rebuilt);
             }
+            if batch.is_dropped {
+                self.outputs.push_back(Output::Dropped);
+            }
             self.written(batch.written);
             self.offered(batch.offered);
             acks.extend(batch.acks);
@@ -487,11 +504,13 @@ impl<B: Base> Replica<B> {
             Input::Write { token, draft, cites } => self.write(now, token, draft, &cites)?,
             Input::Edit { token, edits } => self.edit(now, token, &edits)?,
             Input::Change { token, member, change } => self.change(now, token, member, change)?,
+            Input::Discard { token, runs } => self.discard_all(now, token, &runs)?,
             Input::Offer { token, records } => self.offer_all(now, token, records)?,
             Input::Compare { peer } => self.compare_soon(now, peer),
             Input::Persisted { generation } => self.persisted(now, generation)?,
             Input::Failed => self.fail(),
             Input::Timeout => {
+                self.drop_some(now)?;
                 self.rebuild(now)?;
                 for peer in self.sessions.keys().copied().collect::<Vec<_>>() {
                     self.tick(now, peer);
@@ -511,6 +530,7 @@ impl<B: Base> Protocol for Replica<B> {
             Input::Write { token, .. }
             | Input::Edit { token, .. }
             | Input::Change { token, .. }
+            | Input::Discard { token, .. }
             | Input::Offer { token, .. } => Some(*token),
             _ => None,
         };
@@ -539,7 +559,9 @@ impl<B: Base> Protocol for Replica<B> {
         if self.failed {
             return None;
         }
-        self.sessions.values().map(Session::deadline).chain(self.rebuild_due()).min()
+        let dropping = self.dropping.map(|dropping| dropping.due);
+        let sessions = self.sessions.values().map(Session::deadline);
+        sessions.chain(self.rebuild_due()).chain(dropping).min()
     }
 }
 

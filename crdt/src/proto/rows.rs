@@ -18,7 +18,7 @@
 //! |---|---|
 //! | 0 | nobody's |
 //! | 1, 2, 16 | [maps, sets, counters and registers](crate::proto::map) |
-//! | 3 to 15 | the replica's: its entries, feeds and positions |
+//! | 3 to 15, 17 | the replica's: its entries, feeds and positions |
 //!
 //! An [`Overlay`] makes rows of a base and of what isn't durable yet.
 

@@ -154,8 +154,8 @@ impl Folder {
     }
 
     /// Compares the engine's files with the inventory, if the last life had an orderly end. The
-    /// inventory is gone for good before the engine is opened, which changes them. Of an engine that
-    /// `is_new` it says nothing.
+    /// inventory is gone for good before the engine is opened, which changes them. Of an engine
+    /// that `is_new` it says nothing.
     fn compare(&self, is_new: bool) -> Result<(), OpenError> {
         let (path, engine) = (self.path.join(CLOSED), self.engine());
         let inventory = match fs::read(&path) {

@@ -11,6 +11,7 @@ use std::{
     fmt,
     ops::{Bound, Deref, RangeBounds},
     sync::Arc,
+    time::Duration,
 };
 
 use fjall::Readable;
@@ -84,6 +85,9 @@ pub enum ReadError {
     },
 }
 
+/// How often, each 10 ms, it is looked whether the engine has written a file: 10 s in all.
+const MERGE_WAITS: u32 = 1000;
+
 /// Where the checksums of a keyspace begin.
 pub(crate) fn seed(keyspace: &str) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -138,6 +142,39 @@ impl Keyspace {
     /// The keys that begin with a prefix with their values, in order of their bytes.
     pub fn prefix(&self, prefix: &[u8]) -> Scan {
         self.snapshot().prefix(self, prefix)
+    }
+
+    /// Merges all files of the keyspace, so that what was deleted or overwritten takes no room any
+    /// more. The engine does that by itself, but late where little is written. Needs room on the
+    /// disk for what is left once more. Blocks until it is done, which takes some seconds a GiB;
+    /// reads and writes go on.
+    ///
+    /// What a [`Snapshot`] that is open still shows stays.
+    ///
+    /// # Errors
+    /// The engine can't read or write its files. Nothing is lost, and it may be tried again.
+    pub fn merge(&self) -> Result<(), ReadError> {
+        self.try_merge()
+            .map_err(|source| ReadError::Engine { keyspace: self.name.to_string(), source })
+    }
+
+    /// Bytes that its files take on the disk, without what is in memory and in the journal.
+    pub fn disk_bytes(&self) -> u64 {
+        self.engine.disk_space()
+    }
+
+    fn try_merge(&self) -> Result<(), fjall::Error> {
+        // What isn't in a file yet isn't merged. An engine that has failed writes none any more.
+        let before = self.engine.table_count();
+        if self.engine.rotate_memtable()? {
+            let is_written = || self.engine.table_count() != before;
+            let mut waits = MERGE_WAITS;
+            while waits > 0 && !is_written() {
+                std::thread::sleep(Duration::from_millis(10));
+                waits -= 1;
+            }
+        }
+        self.engine.major_compact()
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -22,9 +22,9 @@ const PARTS: u64 = 16;
 /// A data folder that can't be opened, or not be read, opened for what is left in it.
 ///
 /// Nothing in it is changed, but that it is locked. What is opened is a copy of the engine's files
-/// beside it, whose name ends with `.salvage` and which goes with this: of tables a hard link, where
-/// the file system has them, and of the few others a copy. It is tried as it is; then with less and
-/// less of the journals; then there is no engine.
+/// beside it, whose name ends with `.salvage` and which goes with this: of tables a hard link,
+/// where the file system has them, and of the few others a copy. It is tried as it is; then with
+/// less and less of the journals; then there is no engine.
 #[derive(Debug)]
 pub struct Wreck {
     path: PathBuf,

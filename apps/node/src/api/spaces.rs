@@ -4,6 +4,7 @@
 //! Reads are of this node's replica, and away from the runtime, as they block on the disk.
 
 mod archive;
+mod compacting;
 mod events;
 mod leaving;
 mod members;
@@ -21,7 +22,9 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(super) use self::{archive::*, events::*, leaving::*, members::*, page::*, value::AnyJson};
+pub(super) use self::{
+    archive::*, compacting::*, events::*, leaving::*, members::*, page::*, value::AnyJson,
+};
 use super::{
     Api, ClosedSpace, MapBatch, NewSpace, Problem, Space, SpaceAccess, SpaceStatus, SpaceTicket,
     Spaces,

@@ -19,7 +19,8 @@ pub use self::{
     presence::{PresenceEvent, Present},
     spaces::{
         ClosedSpace, MapBatch, MapEntry, MapEvent, MapPage, NewSpace, Space, SpaceAccess,
-        SpaceImported, SpaceMember, SpaceMembers, SpaceRole, SpaceStatus, SpaceTicket, Spaces,
+        SpaceCompacted, SpaceImported, SpaceMember, SpaceMembers, SpaceRole, SpaceStatus,
+        SpaceTicket, Spaces,
     },
 };
 

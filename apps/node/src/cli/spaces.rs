@@ -91,6 +91,19 @@ pub(crate) enum Space {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Give back the room of what was overwritten or removed, on all nodes; for owners
+    ///
+    /// What can be read stays the same, and so do documents with their histories. It can't be
+    /// undone.
+    Compact {
+        /// Its id, or its name
+        space: String,
+        /// Only tell what would go
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Take no part in a space any more, and keep what is stored of it
     Close {
         /// Its id, or its name

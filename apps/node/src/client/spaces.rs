@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{Client, ClientError, Events, TIMEOUT};
 use crate::api::{
-    MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceAccess, SpaceImported, SpaceMembers,
-    SpaceRole, SpaceTicket, Spaces,
+    MapBatch, MapEvent, MapPage, NewSpace, Space, SpaceAccess, SpaceCompacted, SpaceImported,
+    SpaceMembers, SpaceRole, SpaceTicket, Spaces,
 };
 
 impl Client {
@@ -74,6 +74,17 @@ impl Client {
         let request = self.http.post(self.path(["v1", "spaces", "import"])?);
         let request = request.header("content-type", "application/octet-stream");
         self.json(request.body(Body::wrap_stream(archive))).await
+    }
+
+    /// Discards what no longer does anything in a space; with `dry_run` tells what that is.
+    pub async fn compact_space(
+        &self,
+        space: &str,
+        dry_run: bool,
+    ) -> Result<SpaceCompacted, ClientError> {
+        let mut url = self.path(["v1", "spaces", space, "compact"])?;
+        url.query_pairs_mut().append_pair("dry_run", &dry_run.to_string());
+        self.json(self.http.post(url)).await
     }
 
     /// The members of a space.

@@ -2,10 +2,14 @@
 
 mod archive;
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use comfy_table::{Cell, Color};
+use indicatif::HumanBytes;
 
 use super::Connected;
 use crate::{
@@ -54,6 +58,9 @@ async fn run(common: &Common, command: Space) -> anyhow::Result<()> {
             archive::export(common, &remote, &space, &file, force).await
         }
         Space::Import { file, remote } => archive::import(common, &remote, &file).await,
+        Space::Compact { space, dry_run, remote } => {
+            compact(common, &remote, &space, dry_run).await
+        }
         Space::Close { space, remote } => {
             let node = Connected::new(common, &remote)?;
             node.explain(node.client.close_space(&space).await)
@@ -146,6 +153,27 @@ async fn members(common: &Common, remote: &Remote, space: &str) -> anyhow::Resul
         table.add_row([Cell::new(member.peer), Cell::new(role)]);
     }
     Ok(output::line(&table.trim_fmt())?)
+}
+
+async fn compact(
+    common: &Common,
+    remote: &Remote,
+    space: &str,
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let node = Connected::new(common, remote)?;
+    let bar = archive::spinner("{spinner} looking for what can go, {elapsed}");
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let compacted = node.client.compact_space(space, dry_run).await;
+    bar.finish_and_clear();
+    let compacted = node.explain(compacted)?;
+    if common.output == Output::Json {
+        return Ok(output::json(&compacted)?);
+    }
+    let api::SpaceCompacted { entries, bytes } = compacted;
+    let goes = if dry_run { "would go" } else { "go" };
+    output::note(&format!("the payloads of {entries} entries, {}, {goes}", HumanBytes(bytes)));
+    Ok(())
 }
 
 /// Asks whether a space is meant that is to be deleted.

@@ -23,7 +23,7 @@ fn messages(node: &Node, topic: &str) -> String {
 }
 
 /// All that the OpenAPI document describes.
-const PATHS: [&str; 56] = [
+const PATHS: [&str; 57] = [
     "/health",
     "/health/live",
     "/health/ready",
@@ -60,6 +60,7 @@ const PATHS: [&str; 56] = [
     "/v1/spaces/{space}",
     "/v1/spaces/{space}/archive",
     "/v1/spaces/{space}/close",
+    "/v1/spaces/{space}/compact",
     "/v1/spaces/{space}/documents/{document}",
     "/v1/spaces/{space}/documents/{document}/copy",
     "/v1/spaces/{space}/documents/{document}/events",

@@ -9,19 +9,20 @@ use crate::proto::{
 /// Most operations on access in a space.
 pub const MAX_OPERATIONS: usize = 65_536;
 
-/// Most pins and overridden removals that the operations of a space name in all.
+/// Most pins, overridden removals and runs of discarded entries that the operations of a space name
+/// in all.
 pub const MAX_NAMED: usize = 4 * MAX_OPERATIONS;
 
 /// What owners alone may fill of either bound, as a fraction: so an admin who fills the space can
 /// still be removed.
 pub(super) const RESERVE: usize = 16;
 
-/// How many pins or overridden removals an operation names.
+/// How many pins, overridden removals or runs an operation names.
 pub(super) const fn names(change: &AccessOp) -> usize {
     match change {
         AccessOp::Grant { over, .. } => over.len(),
         AccessOp::Remove { pins, .. } => pins.len(),
-        AccessOp::Pin { .. } => 0,
+        AccessOp::Discard { runs, .. } => runs.len(),
     }
 }
 
@@ -34,6 +35,15 @@ impl Access {
         change: &AccessOp,
     ) -> Result<(), Full> {
         self.room_for(feed, authority, 1, names(change))
+    }
+
+    /// Whether it has room for operations of an owner's own feed.
+    ///
+    /// # Errors
+    /// It hasn't.
+    pub fn has_room(&self, feed: FeedId, operations: &[AccessOp]) -> Result<(), Full> {
+        let names = operations.iter().map(names).sum();
+        self.room_for(feed, Authority::Genesis, operations.len(), names)
     }
 
     /// Whether it has room for so many operations, which name so many entries in all.

@@ -17,7 +17,7 @@ use rand_chacha::ChaCha12Rng;
 use self::{replica::Replica, spec::Spec, world::World};
 use super::*;
 use crate::proto::{
-    entry::{Draft, FeedPin, Place},
+    entry::{Draft, FeedPin, Place, Run},
     feed::Node,
     time::Wall,
 };
@@ -53,6 +53,11 @@ fn from(seed: u8, tips: &[&Signed]) -> AccessOp {
     let mut pins: Vec<FeedPin> = tips.iter().map(|tip| tip.pin()).collect();
     pins.sort();
     AccessOp::Remove { member: public(seed), pins, more: false }
+}
+
+fn discard(of: EntryId) -> AccessOp {
+    let run = Run { first: of.number, last: of.number };
+    AccessOp::Discard { feed: of.feed, runs: vec![run] }
 }
 
 fn goes_on(change: AccessOp) -> AccessOp {

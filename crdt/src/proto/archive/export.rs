@@ -25,7 +25,9 @@ type Named = (Position, u32, Tip);
 /// What an export does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Entries in the order of intake.
+    /// Owners' own feeds, which cite nothing and say what was discarded of others.
+    Owners,
+    /// Other entries in the order of intake.
     Order,
     /// Those that had to wait, of which so many are looked at until all were, and so many of them
     /// could be given since.
@@ -51,6 +53,8 @@ pub struct Export<B: Base> {
     at: Position,
     named: VecDeque<Named>,
     ready: VecDeque<Vec<u8>>,
+    /// Owners' own feeds, by local numbers.
+    owners: BTreeSet<u32>,
     /// Feeds of which something was given, by local numbers: so their evidence was.
     begun: BTreeSet<u32>,
     waiting: VecDeque<Named>,
@@ -67,13 +71,15 @@ impl<B: Base> Export<B> {
     pub fn begin(genesis: &Genesis, base: B) -> Result<Self, B::Error> {
         let book = Book::open(Overlay::new(base))?;
         let (encoder, front) = Encoder::begin(genesis);
+        let (named, owners) = owners(&book, genesis)?;
         Ok(Self {
             book,
+            owners,
             contents: encoder.contents(),
             encoder: Some(encoder),
-            stage: Stage::Order,
+            stage: Stage::Owners,
             at: Position::ZERO,
-            named: VecDeque::new(),
+            named,
             ready: [front].into(),
             begun: BTreeSet::new(),
             waiting: VecDeque::new(),
@@ -108,7 +114,12 @@ impl<B: Base> Export<B> {
     /// Looks at an entry. Tells whether there is anything left to do.
     fn step(&mut self) -> Result<bool, B::Error> {
         match self.stage {
+            Stage::Owners => match self.named.pop_front() {
+                Some(named) => drop(self.look(named, false)?),
+                None => self.stage = Stage::Order,
+            },
             Stage::Order => match self.name()? {
+                Some((_, local, _)) if self.owners.contains(&local) => {}
                 Some(named) => drop(self.look(named, true)?),
                 None => {
                     // What came last may have been evicted.
@@ -241,6 +252,30 @@ impl<B: Base> Export<B> {
         let evidence = self.book.evidence(&cited.feed);
         is_shown && evidence.is_some_and(|evidence| evidence.excuses(cited.number))
     }
+}
+
+/// The entries of owners' own feeds, parents before children, and those feeds.
+fn owners<B: Base>(
+    book: &Book<Overlay<B>>,
+    genesis: &Genesis,
+) -> Result<(VecDeque<Named>, BTreeSet<u32>), B::Error> {
+    let (mut named, mut owners) = (VecDeque::new(), BTreeSet::new());
+    for known in book.catalog().feeds() {
+        let is_owners = genesis.is_owner(&known.id().author);
+        let local = book.catalog().local(&known.id());
+        let Some(local) = local.filter(|_| is_owners && known.authority() == Authority::Genesis)
+        else {
+            continue;
+        };
+        owners.insert(local);
+        for mut way in book.ways(&known.id(), &[], false)? {
+            while let Some((at, next)) = book.step(&way)? {
+                named.push_back((at, local, next.behind()));
+                way = next;
+            }
+        }
+    }
+    Ok((named, owners))
 }
 
 impl<B: Base> Iterator for Export<B> {

@@ -15,6 +15,7 @@
 //! | 13 | the same | nothing: the entry is kept and doesn't count |
 //! | 14 | feed (40) | the first header of a feed of which nothing is kept |
 //! | 15 | feed (40), number (8), hash (32) | a staged entry: length of its header (4), header, payload |
+//! | 17 | feed (40) | what was discarded of it: see [`discarded_value`] |
 //!
 //! Integers are big endian. A page has 4,096 bytes, and the last of a payload what is left, so that
 //! a value in it is read without the rest. The bytes 1, 2 and 16 belong to
@@ -25,8 +26,9 @@ use aether_core::{
     wire::{Reader, WireError, Writer},
 };
 
+use super::discarded::Discarded;
 use crate::proto::{
-    entry::{Authority, Collection, Kind},
+    entry::{Authority, Collection, Kind, Run},
     feed::{Chains, Evidence, Feed, Lane, Lanes, Shape, Tip},
     id::{EntryId, FeedId, Position, Tag},
 };
@@ -44,6 +46,7 @@ const OPERATIONS: u8 = 12;
 const UNCOUNTED: u8 = 13;
 pub(super) const CREDENTIALS: u8 = 14;
 pub(super) const STAGED: u8 = 15;
+const DISCARDED: u8 = 17;
 
 /// Length of a name within a replica: local feed, number, hash.
 const NAME: usize = 4 + 8 + Hash::LEN;
@@ -269,6 +272,46 @@ pub(super) fn staged_of(feed: &FeedId) -> Vec<u8> {
     writer.u8(STAGED);
     feed.write(&mut writer);
     writer.finish()
+}
+
+/// The row of what was discarded of a feed.
+pub(super) fn discarded(feed: &FeedId) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(1 + FeedId::LEN);
+    writer.u8(DISCARDED);
+    feed.write(&mut writer);
+    writer.finish()
+}
+
+/// Where the rows of [`discarded`] begin, and where they end.
+pub(super) const fn all_discarded() -> ([u8; 1], [u8; 1]) {
+    ([DISCARDED], [DISCARDED + 1])
+}
+
+/// What such a row holds: 1 if payloads of it may still be held, else 0 (1); and runs: numbers of
+/// the first entry (8) and of the last (8).
+pub(super) fn discarded_value(discarded: &Discarded) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(1 + 16 * discarded.runs.len());
+    writer.u8(discarded.is_due.into());
+    for run in &discarded.runs {
+        writer.u64(run.first).u64(run.last);
+    }
+    writer.finish()
+}
+
+/// Reads a row of [`discarded`].
+pub(super) fn read_discarded(row: &[u8], value: &[u8]) -> (FeedId, Discarded) {
+    try_read_discarded(row, value).expect("what was put is read back")
+}
+
+fn try_read_discarded(row: &[u8], value: &[u8]) -> Result<(FeedId, Discarded), WireError> {
+    let feed = FeedId::read(&mut Reader::new(row.get(1..).unwrap_or_default()))?;
+    let mut reader = Reader::new(value);
+    let (is_due, mut runs) = (reader.u8()? != 0, Vec::new());
+    for _ in 0..value.len().saturating_sub(1) / 16 {
+        runs.push(Run { first: reader.u64()?, last: reader.u64()? });
+    }
+    reader.end()?;
+    Ok((feed, Discarded { runs, is_due }))
 }
 
 const OPEN: u8 = 0;

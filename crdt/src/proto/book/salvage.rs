@@ -72,7 +72,8 @@ fn try_read(row: &[u8], value: &[u8]) -> Result<Option<Left>, WireError> {
     }))
 }
 
-/// An entry with its payload. `None` if that isn't there, or not all of it.
+/// An entry with its payload; without, if it was discarded. `None` if it isn't there, or not all of
+/// it.
 ///
 /// # Errors
 /// Of the rows.
@@ -80,8 +81,12 @@ pub fn entry<B: Base>(
     rows: &B,
     position: Position,
     header: Vec<u8>,
+    is_discarded: impl Fn(&Header) -> bool,
 ) -> Result<Option<Record>, B::Error> {
     let Ok(decoded) = Header::decode(&header) else { return Ok(None) };
+    if is_discarded(&decoded) {
+        return Ok(Some(Record::Entry { header, payload: Vec::new() }));
+    }
     let len = usize::try_from(decoded.content().bytes).unwrap_or(usize::MAX);
     let payload = pages::part(rows, position, 0..len)?;
     Ok(payload.map(|payload| Record::Entry { header, payload }))

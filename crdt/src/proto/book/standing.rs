@@ -256,8 +256,12 @@ impl<R: Rows> Book<R> {
         let mut reader = Reader::new(&value);
         let len = reader.u32().expect("what was put is read back");
         let (header, payload) = reader.rest().split_at(usize::try_from(len).unwrap_or(usize::MAX));
+        let header = restore(header);
+        if payload.is_empty() && !header.content().is_empty() {
+            return Ok(Some(Entry::bare(header)));
+        }
         let payload = Payload::decode(payload.to_vec()).expect("what was put is read back");
-        Ok(Some(Entry::new(restore(header), payload).expect("what was put is read back")))
+        Ok(Some(Entry::new(header, payload).expect("what was put is read back")))
     }
 
     /// How far the chain to a pin is staged. Reads what is.
@@ -294,6 +298,7 @@ impl<R: Rows> Book<R> {
         let mut operations = Vec::new();
         for id in chain.into_iter().rev() {
             let Some(entry) = self.staged(&id)? else { break };
+            let entry = self.stripped(&entry).unwrap_or(entry);
             self.put(local, &entry)?;
             self.make_all_stale(&entry, self.last)?;
             self.rows.delete(&layout::staged(&id))?;

@@ -284,7 +284,7 @@ fn of_each_row_that_counts_it_is_told_what_it_holds() {
         assert_eq!(left.is_some(), salvage::KEPT.contains(&row[0]), "{row:?}");
         match left {
             Some(Left::Entry { position, header }) => {
-                let Ok(record) = salvage::entry(book.rows(), position, header);
+                let Ok(record) = salvage::entry(book.rows(), position, header, |_| false);
                 entries.push((position, record.unwrap()));
             }
             Some(Left::Witness { local, header }) => witnesses.push((local, header)),
@@ -311,7 +311,8 @@ fn of_each_row_that_counts_it_is_told_what_it_holds() {
     // Of a payload of which a page is missing nothing is told; nor of what is torn.
     let mut torn = book.rows().clone();
     torn.retain(|row, _| row[0] != layout::PAYLOADS);
-    let Ok(none) = salvage::entry(&torn, Position::from_number(1), first.header().encode());
+    let header = first.header().encode();
+    let Ok(none) = salvage::entry(&torn, Position::from_number(1), header, |_| false);
     assert_eq!(none, None);
     for (row, value) in book.rows() {
         salvage::read(&row[..row.len() / 2], value);

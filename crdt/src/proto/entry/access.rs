@@ -16,6 +16,9 @@ pub const MAX_OVER: usize = 16;
 /// Most pins in one removal; what has more goes on in the next entry.
 pub const MAX_PINS: usize = 128;
 
+/// Most runs of entries that one operation discards; what has more goes on in the next entry.
+pub const MAX_RUNS: usize = 384;
+
 /// Largest encoding of an operation on access, in bytes. None that is known reaches it.
 pub const MAX_ACCESS_OP: usize = 6_400;
 
@@ -41,7 +44,23 @@ impl FeedPin {
     }
 }
 
-/// A change of who may do what. Whether its author may make it isn't said here.
+/// Entries of a feed in a row, by their numbers: from the first, 1 or more, to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    /// The number of the first.
+    pub first: u64,
+    /// The number of the last, which may be the first.
+    pub last: u64,
+}
+
+impl Run {
+    /// Whether it has an entry of this number.
+    pub const fn contains(&self, number: u64) -> bool {
+        self.first <= number && number <= self.last
+    }
+}
+
+/// A change of who may do what, or of what is kept. Whether its author may make it isn't said here.
 ///
 /// | bytes | a grant |
 /// |---|---|
@@ -59,10 +78,12 @@ impl FeedPin {
 /// | 1 | number of pins, at most 128 |
 /// | 48 each | pins: incarnation, number (1 or more), hash; strictly ascending |
 ///
-/// | bytes | a pin |
+/// | bytes | a discard |
 /// |---|---|
 /// | 1 | kind, 3 |
-/// | 80 | id of the entry that is the checkpoint; its number is 1 or more |
+/// | 40 | the feed |
+/// | 2 | number of runs, 1 to 384 |
+/// | 16 each | runs: numbers of the first entry and of the last; ascending, apart |
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessOp {
@@ -85,10 +106,13 @@ pub enum AccessOp {
         /// Whether the next entry of the feed goes on with it. It counts when it is whole.
         more: bool,
     },
-    /// Makes a checkpoint final. For owners.
-    Pin {
-        /// The checkpoint's entry.
-        checkpoint: EntryId,
+    /// Takes their payloads from entries, on every branch of the feed: they have no effect, and
+    /// nobody keeps them. For owners. See [`compact`](crate::proto::compact).
+    Discard {
+        /// Which feed.
+        feed: FeedId,
+        /// Which of its entries: ascending, and others between.
+        runs: Vec<Run>,
     },
 }
 
@@ -111,9 +135,13 @@ impl AccessOp {
                     writer.u64(pin.incarnation).u64(pin.number).array(pin.hash.as_bytes());
                 }
             }
-            Self::Pin { checkpoint } => {
+            Self::Discard { feed, runs } => {
                 writer.u8(3);
-                checkpoint.write(&mut writer);
+                feed.write(&mut writer);
+                writer.u16(u16::try_from(runs.len()).expect("384 at most"));
+                for run in runs {
+                    writer.u64(run.first).u64(run.last);
+                }
             }
         }
         Ok(writer.finish())
@@ -142,7 +170,12 @@ impl AccessOp {
                 });
                 Self::Remove { member, pins: pins.collect::<Result<_, WireError>>()?, more }
             }
-            3 => Self::Pin { checkpoint: EntryId::read(&mut reader)? },
+            3 => {
+                let feed = FeedId::read(&mut reader)?;
+                let runs = (0..reader.u16()?)
+                    .map(|_| Ok(Run { first: reader.u64()?, last: reader.u64()? }));
+                Self::Discard { feed, runs: runs.collect::<Result<_, WireError>>()? }
+            }
             kind => return Err(AccessError::Kind { kind }),
         };
         reader.end()?;
@@ -167,8 +200,18 @@ impl AccessOp {
                 }
                 ascending(pins)
             }
-            Self::Pin { checkpoint } if checkpoint.number == 0 => Err(AccessError::Number),
-            Self::Pin { .. } => Ok(()),
+            Self::Discard { runs, .. } => {
+                if runs.is_empty() || runs.len() > MAX_RUNS {
+                    return Err(AccessError::TooMany);
+                }
+                if runs.iter().any(|run| run.first == 0) {
+                    return Err(AccessError::Number);
+                }
+                let apart = |one: &Run, next: &Run| one.last.saturating_add(1) < next.first;
+                let is_sound =
+                    runs.iter().all(|run| run.first <= run.last) && runs.is_sorted_by(apart);
+                if is_sound { Ok(()) } else { Err(AccessError::Order) }
+            }
         }
     }
 }
@@ -199,7 +242,10 @@ pub enum AccessError {
     #[error("a removal says neither that it ends nor that it goes on")]
     More,
     /// More than the bounds of a list.
-    #[error("a grant overrides at most 16 removals, a removal pins at most 128 entries")]
+    #[error(
+        "a grant overrides at most 16 removals, a removal pins at most 128 entries, a discard \
+         names 1 to 384 runs"
+    )]
     TooMany,
     /// A list out of order, or with something twice.
     #[error("a list is not strictly ascending")]

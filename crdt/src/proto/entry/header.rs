@@ -196,8 +196,8 @@ impl Header {
 
     /// Whether it may stand in the space, in a feed that is written by `authority`. Whether that
     /// authority stands isn't looked at, nor the role that it grants: that is for
-    /// [`Access::admit`](crate::proto::access::Access::admit), which refuses a pin of a checkpoint
-    /// where this does. To refuse an entry is to cut the feed before it, whoever refuses.
+    /// [`Access::admit`](crate::proto::access::Access::admit), which refuses to discard where this
+    /// does. To refuse an entry is to cut the feed before it, whoever refuses.
     pub fn fits(&self, genesis: &Genesis, authority: Authority) -> Result<(), Misfit> {
         if self.space() != genesis.space_id() {
             return Err(Misfit::OtherSpace);
@@ -207,8 +207,8 @@ impl Header {
         if owners && !bare {
             return Err(Misfit::OwnersFeed);
         }
-        if !owners && matches!(self.access(), Some(AccessOp::Pin { .. })) {
-            return Err(Misfit::Pin);
+        if !owners && matches!(self.access(), Some(AccessOp::Discard { .. })) {
+            return Err(Misfit::Discard);
         }
         Ok(())
     }
@@ -304,7 +304,7 @@ pub enum Misfit {
     /// An owner's own feed holds more than headers with changes of access.
     #[error("an owner's own feed has no payloads, frontiers and checkpoints")]
     OwnersFeed,
-    /// A checkpoint is pinned by somebody else than an owner.
-    #[error("only an owner's own feed pins checkpoints")]
-    Pin,
+    /// Somebody else than an owner discards payloads.
+    #[error("only an owner's own feed discards payloads")]
+    Discard,
 }

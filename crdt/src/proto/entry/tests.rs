@@ -33,6 +33,11 @@ const fn citation(author: u8, incarnation: u64, number: u64) -> EntryId {
     EntryId { feed, number, hash: Hash::from_bytes([author ^ 0xff; 32]) }
 }
 
+fn discard(feed: FeedId, runs: &[(u64, u64)]) -> AccessOp {
+    let runs = runs.iter().map(|&(first, last)| Run { first, last }).collect();
+    AccessOp::Discard { feed, runs }
+}
+
 fn genesis() -> Genesis {
     Genesis::new(Mode::Granted, [0x5a; 16], "tests", [key(1).public()]).unwrap()
 }
@@ -121,7 +126,7 @@ fn examples() -> Vec<(&'static str, Entry)> {
         AccessOp::Grant { member, role: Role::Writer, over },
         AccessOp::Remove { member, pins: pins.into(), more: true },
         AccessOp::Remove { member, pins: vec![], more: false },
-        AccessOp::Pin { checkpoint: third.header().id() },
+        discard(third.header().feed(), &[(1, 1), (3, 7)]),
     ] {
         let mut draft = Draft::new();
         draft.access(op);
@@ -129,7 +134,7 @@ fn examples() -> Vec<(&'static str, Entry)> {
         place = Place::after(entry.header(), Authority::Genesis).unwrap();
         owned.push(entry);
     }
-    let names = ["first", "second", "checkpoint", "grant", "remove-more", "remove", "pin"];
+    let names = ["first", "second", "checkpoint", "grant", "remove-more", "remove", "discard"];
     names.into_iter().zip([first, second, third].into_iter().chain(owned)).collect()
 }
 

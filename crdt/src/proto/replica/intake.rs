@@ -64,10 +64,11 @@ impl<B: Base> Replica<B> {
         }
         self.follows(&header, authority)?;
         let Some(credentials) = self.settled(&header)? else { return Ok(Intake::Not) };
+        if self.lacks_payload(&header, &payload) {
+            return Ok(Intake::Not);
+        }
         let header = header.verify().map_err(|_| Fault::Forged)?;
-        let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
-        let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
-        document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
+        let entry = self.complete(header, payload)?;
         for credential in credentials {
             self.book.keep_credential(&credential).map_err(Broken::Rows)?;
         }
@@ -76,6 +77,29 @@ impl<B: Base> Replica<B> {
         }
         let placed = self.take(now, &entry, authority).map_err(Broken::Rows)?;
         Ok(Intake::Taken(entry.header().id(), placed))
+    }
+
+    /// Whether an entry comes without its payload, and nothing here says that this was discarded:
+    /// whoever gave it may know more.
+    pub(super) fn lacks_payload(&self, header: &Header, payload: &[u8]) -> bool {
+        payload.is_empty()
+            && !header.content().is_empty()
+            && !self.book.is_discarded(&header.feed(), header.number())
+    }
+
+    /// The entry of an authentic header, [with](Self::lacks_payload) its payload.
+    pub(super) fn complete(
+        &self,
+        header: Checked<Header>,
+        payload: Vec<u8>,
+    ) -> Result<Entry, Fault> {
+        if payload.is_empty() && self.book.is_discarded(&header.feed(), header.number()) {
+            return Ok(Entry::bare(header));
+        }
+        let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
+        let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
+        document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
+        Ok(entry)
     }
 
     /// By what the author of a header may write it, if what shows it is here.
@@ -141,7 +165,7 @@ impl<B: Base> Replica<B> {
             if Some(id.feed) != self.own.feed {
                 self.citing.went_on(now, id.feed);
             }
-            self.judge_placed(entry, authority, &taken.placed, &taken.gone)?;
+            self.judge_placed(now, entry, authority, &taken.placed, &taken.gone)?;
         }
         Ok(taken.placed)
     }

@@ -147,6 +147,7 @@ impl<B: Base> Replica<B> {
     /// An entry was placed, and evicted others: what that means for access.
     pub(super) fn judge_placed(
         &mut self,
+        now: Time,
         entry: &Entry,
         authority: Authority,
         placed: &Placed,
@@ -155,9 +156,12 @@ impl<B: Base> Replica<B> {
         let header = entry.header();
         let mut members: BTreeSet<PublicKey> =
             gone.iter().flat_map(|id| self.access.remove(id)).collect();
-        if header.access().is_some() {
+        if let Some(operation) = header.access() {
             // The door found that there is room.
             members.extend(self.access.insert(header, authority).unwrap_or_default());
+            if let AccessOp::Discard { feed, runs } = operation {
+                self.discard(now, *feed, runs)?;
+            }
         }
         let author = header.author();
         let may_lose = placed.evicted().is_some() && self.access.held(&author).next().is_some();
@@ -359,7 +363,7 @@ impl<B: Base> Replica<B> {
         self.sign_all(now, token, feed, operations)
     }
 
-    fn sign_all(
+    pub(super) fn sign_all(
         &mut self,
         now: Time,
         token: u64,

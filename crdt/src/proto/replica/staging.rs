@@ -12,8 +12,7 @@ use super::{
 use crate::proto::{
     access::Standing,
     book::Staged,
-    document,
-    entry::{Entry, Header, Payload},
+    entry::Header,
     feed::Shape,
     id::{EntryId, FeedId, Position},
     rows::Base,
@@ -95,13 +94,12 @@ impl<B: Base> Replica<B> {
         let follows = child.is_none_or(|child| child.header().follows(&header, authority).is_ok());
         let is_first = header.number() > 1 || header.authority() == Some(authority);
         let fits = header.fits(&self.genesis, authority).is_ok();
-        if !(follows && is_first && fits && self.is_admitted(&header, authority)) {
+        let is_fit = follows && is_first && fits && self.is_admitted(&header, authority);
+        if !is_fit || self.lacks_payload(&header, &payload) {
             return Ok(Intake::Not);
         }
         let header = header.verify().map_err(|_| Fault::Forged)?;
-        let payload = Payload::decode(payload).map_err(|_| Fault::Payload)?;
-        let entry = Entry::new(header, payload).map_err(|_| Fault::Payload)?;
-        document::op::check(&self.space, &entry).map_err(|_| Fault::Payload)?;
+        let entry = self.complete(header, payload)?;
         self.book.stage(&entry).map_err(Broken::Rows)?;
         self.staging.remove(&id);
         // All above it is staged.

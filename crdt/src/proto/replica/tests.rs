@@ -2,6 +2,7 @@
 //! peers who say what the script says.
 
 mod chains;
+mod discarding;
 mod forks;
 mod holding;
 mod intake;
@@ -20,7 +21,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 
 use super::*;
 use crate::proto::{
-    entry::{Authority, Collection, Draft, Entry, Header, Kind, Place},
+    entry::{Authority, Collection, Draft, Entry, Header, Kind, Misfit, Place, Run},
     map::{Action, Change, Edit, Op},
     rows::Changes as Written,
     sync::{Message, read_rows, write_rows},

@@ -1,11 +1,13 @@
 //! What goes into a replica and what comes out.
 
+use std::collections::BTreeMap;
+
 use aether_core::PublicKey;
 
 use crate::proto::{
-    access::ChangeError,
+    access::{ChangeError, Full},
     archive::Record,
-    entry::{Draft, DraftError, Misfit},
+    entry::{Draft, DraftError, Misfit, Run},
     feed::{Evidence, Placed},
     id::{EntryId, FeedId, Position},
     map::Edit,
@@ -83,6 +85,14 @@ pub enum Input {
         /// What to make of it.
         change: Change,
     },
+    /// A user of this node, who is an owner, discards payloads: what
+    /// [`find`](crate::proto::compact::find) found.
+    Discard {
+        /// What tells this write from others, for the answer.
+        token: u64,
+        /// Of which entries, by their feeds.
+        runs: BTreeMap<FeedId, Vec<Run>>,
+    },
     /// A user of this node offers what an archive holds, say, in the order in which it stands
     /// there: it is taken in as what a peer sends is. How much is offered that isn't synced is
     /// bounded by whoever offers it.
@@ -148,6 +158,8 @@ pub enum Output {
     /// Collections were made anew, since entries were evicted that had changed them: what they show
     /// may be other than what was told of each entry.
     Rebuilt,
+    /// Payloads that were discarded are dropped, and synced: files may be merged.
+    Dropped,
     /// The user's write is synced.
     Written {
         /// Which write.
@@ -244,9 +256,12 @@ pub enum WriteError {
     #[error("the draft makes no entry")]
     Draft(#[from] DraftError),
     /// The entry couldn't stand in the space: an owner's key writes no payloads, and no other key
-    /// pins checkpoints.
+    /// discards them.
     #[error("the entry can't stand in the space")]
     Misfit(#[from] Misfit),
+    /// The changes of access, of which discarding is one, have filled their room.
+    #[error("no room")]
+    Full(#[from] Full),
     /// This node may not write in the space.
     #[error("this node may not write in the space; ask one of its admins to make it a writer")]
     NotGranted,

@@ -284,3 +284,36 @@ fn a_batch_of_another_store_is_a_bug() {
     let batch = put(&a.unwrap().keyspace("k").unwrap(), "k", "v");
     drop(b.unwrap().commit(batch, Durability::Buffered));
 }
+
+#[test]
+fn merged_files_give_back_the_room_of_what_was_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options::default()).unwrap();
+    let keyspace = store.keyspace("k").unwrap();
+    let mut value = vec![0; 64 << 10];
+    let mut batch = Batch::new();
+    for key in 0..64_u8 {
+        value.iter_mut().zip(0_u32..).for_each(|(byte, at)| {
+            // What can't be compressed.
+            *byte = crc32fast::hash(&[&at.to_be_bytes()[..], &[key]].concat()).to_be_bytes()[0];
+        });
+        batch.put(&keyspace, &[key], &value);
+    }
+    store.commit(batch, Durability::Synced).wait().unwrap();
+    keyspace.merge().unwrap();
+    let full = keyspace.disk_bytes();
+    assert!(full > 4_000_000, "{full} bytes");
+
+    let mut batch = Batch::new();
+    for key in 1..64_u8 {
+        batch.remove(&keyspace, &[key]);
+    }
+    store.commit(batch, Durability::Synced).wait().unwrap();
+    keyspace.merge().unwrap();
+    let left = keyspace.disk_bytes();
+    assert!(left < full / 32, "{left} of {full} bytes");
+    assert_eq!(keyspace.range::<&[u8]>(..).count(), 1);
+    // Of nothing, too.
+    keyspace.merge().unwrap();
+    store.keyspace("empty").unwrap().merge().unwrap();
+}

@@ -79,6 +79,15 @@ pub struct SpaceImported {
     pub bytes: u64,
 }
 
+/// What is discarded of a space, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceCompacted {
+    /// Entries whose payloads go.
+    pub entries: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+}
+
 /// A space to found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

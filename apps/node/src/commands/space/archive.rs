@@ -198,7 +198,7 @@ fn pieces(
 }
 
 /// What shows on a terminal that something goes on, and nothing elsewhere.
-fn spinner(style: &str) -> ProgressBar {
+pub(super) fn spinner(style: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

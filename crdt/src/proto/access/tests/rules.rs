@@ -130,7 +130,7 @@ fn the_door_knows_strangers_and_what_a_rank_may_not_do() {
     for signed in &grants {
         access.insert(&signed.header, signed.authority).unwrap();
     }
-    let pin = AccessOp::Pin { checkpoint: grants[0].id() };
+    let discard = discard(grants[0].id());
     let mut admit = |seed: u8, authority: Authority, change: Option<&AccessOp>| {
         let signed = scene.begin(seed, 1, authority, change.cloned());
         let misfit = signed.header.fits(&scene.genesis, authority).err();
@@ -141,7 +141,7 @@ fn the_door_knows_strangers_and_what_a_rank_may_not_do() {
         to(7, Role::Writer, &[]),
         from(7, &[]),
         to(7, Role::Admin, &[]),
-        pin,
+        discard,
     ];
     for (seed, authority, rank, allowed) in [
         (1, Authority::Genesis, Role::Owner, 5),
@@ -154,8 +154,8 @@ fn the_door_knows_strangers_and_what_a_rank_may_not_do() {
             let (admitted, misfit) = admit(seed, authority, Some(change));
             assert_eq!(admitted, expected, "a {rank}'s {change:?}");
             // What never fits is always refused at the door too.
-            let is_pin = matches!(change, AccessOp::Pin { .. }) && rank != Role::Owner;
-            assert_eq!(misfit, is_pin.then_some(Misfit::Pin));
+            let is_beyond = matches!(change, AccessOp::Discard { .. }) && rank != Role::Owner;
+            assert_eq!(misfit, is_beyond.then_some(Misfit::Discard));
         }
         let stranger = admit(9, Authority::Genesis, changes.first()).0;
         assert_eq!(stranger, Err(Refusal::Void(Void::Stranger)));

@@ -87,7 +87,7 @@ impl World {
         }
         let member = public(rng.random_range(MEMBERS));
         Some(match rng.random_range(0..20) {
-            0 if owners => AccessOp::Pin { checkpoint: self.signed.choose(rng).unwrap().id() },
+            0 if owners => discard(self.signed.choose(rng).unwrap().id()),
             0..10 => self.removal(rng, member),
             _ => {
                 let role = [Role::Reader, Role::Writer, Role::Writer, Role::Admin];

@@ -27,7 +27,6 @@ fn changed(op: &AccessOp, at: usize, byte: u8) -> Vec<u8> {
 #[test]
 fn operations_round_trip_and_nothing_else_is_read() {
     let pins = vec![pin(1, 1), pin(1, 2), pin(2, 1)];
-    let checkpoint = citation(7, 1, 1);
     for op in [
         grant(vec![]),
         grant(vec![hash(1), hash(2)]),
@@ -35,7 +34,8 @@ fn operations_round_trip_and_nothing_else_is_read() {
         AccessOp::Grant { member: member(), role: Role::Reader, over: vec![] },
         remove(vec![]),
         AccessOp::Remove { member: member(), pins, more: true },
-        AccessOp::Pin { checkpoint },
+        discard(feed(7), &[(1, 1)]),
+        discard(feed(7), &[(1, 4), (6, 6), (8, u64::MAX)]),
     ] {
         let bytes = op.encode().unwrap();
         assert_eq!(AccessOp::decode(&bytes), Ok(op));
@@ -81,10 +81,24 @@ fn numbers_of_what_is_pinned_begin_at_one() {
     assert_eq!(remove(vec![pin(1, 0)]).encode(), Err(AccessError::Number));
     let bytes = changed(&remove(vec![pin(1, 1)]), 35 + 15, 0);
     assert_eq!(AccessOp::decode(&bytes), Err(AccessError::Number));
-    let nothing = AccessOp::Pin { checkpoint: citation(7, 1, 0) };
-    assert_eq!(nothing.encode(), Err(AccessError::Number));
-    let bytes = changed(&AccessOp::Pin { checkpoint: citation(7, 1, 1) }, 1 + 47, 0);
+    assert_eq!(discard(feed(7), &[(0, 1)]).encode(), Err(AccessError::Number));
+    let bytes = changed(&discard(feed(7), &[(1, 1)]), 1 + 40 + 2 + 7, 0);
     assert_eq!(AccessOp::decode(&bytes), Err(AccessError::Number));
+}
+
+#[test]
+fn runs_ascend_and_others_are_between() {
+    for runs in [
+        &[(2, 1)][..],
+        &[(5, 6), (1, 2)],
+        &[(1, 2), (2, 3)],
+        &[(1, 2), (3, 4)],
+        &[(1, u64::MAX), (u64::MAX, u64::MAX)],
+    ] {
+        assert_eq!(discard(feed(7), runs).encode(), Err(AccessError::Order), "{runs:?}");
+    }
+    let bytes = changed(&discard(feed(7), &[(1, 2), (4, 4)]), 1 + 40 + 2 + 16 + 7, 3);
+    assert_eq!(AccessOp::decode(&bytes), Err(AccessError::Order));
 }
 
 #[test]
@@ -96,6 +110,20 @@ fn lists_are_bounded() {
     assert_eq!(over(17).encode(), Err(AccessError::TooMany));
     let mut more = [&most[..], &[17; 32]].concat();
     more[34] = 17;
+    assert_eq!(AccessOp::decode(&more), Err(AccessError::TooMany));
+
+    let runs = |count: u64| {
+        let runs: Vec<_> = (1..=count).map(|at| (2 * at, 2 * at)).collect();
+        discard(feed(7), &runs)
+    };
+    assert_eq!(runs(0).encode(), Err(AccessError::TooMany));
+    let most = runs(384).encode().unwrap();
+    assert_eq!(most.len(), 1 + 40 + 2 + 384 * 16);
+    assert!(most.len() <= MAX_ACCESS_OP);
+    assert!(AccessOp::decode(&most).is_ok());
+    assert_eq!(runs(385).encode(), Err(AccessError::TooMany));
+    let mut more = [&most[..], &[0xff; 16]].concat();
+    more[42] = 129;
     assert_eq!(AccessOp::decode(&more), Err(AccessError::TooMany));
 
     let pins = |count| remove((1..=count).map(|number| pin(1, number)).collect());

@@ -272,14 +272,14 @@ fn an_owners_own_feed_is_headers_alone() {
 }
 
 #[test]
-fn only_an_owners_own_feed_pins() {
-    let access = || Some(AccessOp::Pin { checkpoint: citation(7, 1, 1) });
-    let pin = signed(Body { access: access(), ..body() });
-    assert_eq!(pin.fits(&genesis(), GRANTED), Err(Misfit::Pin));
-    assert_eq!(pin.fits(&genesis(), Authority::Genesis), Err(Misfit::Pin));
+fn only_an_owners_own_feed_discards() {
+    let access = || Some(discard(feed(7), &[(1, 1)]));
+    let own = signed(Body { access: access(), ..body() });
+    assert_eq!(own.fits(&genesis(), GRANTED), Err(Misfit::Discard));
+    assert_eq!(own.fits(&genesis(), Authority::Genesis), Err(Misfit::Discard));
     let owned = Body { feed: feed(1), access: access(), ..body() };
     let owned = Header::sign(owned, &key(1)).unwrap();
-    assert_eq!(owned.fits(&genesis(), GRANTED), Err(Misfit::Pin));
+    assert_eq!(owned.fits(&genesis(), GRANTED), Err(Misfit::Discard));
     assert_eq!(owned.fits(&genesis(), Authority::Genesis), Ok(()));
 }
 

@@ -10,7 +10,7 @@ prop_compose! {
 
 fn any_access() -> impl Strategy<Value = AccessOp> {
     let list = proptest::collection::btree_set((0..5u64, 1..5u64, any::<u8>()), 0..=20);
-    (0..3u8, 0..3usize, list, any_citation()).prop_map(|(kind, role, list, checkpoint)| {
+    (0..3u8, 0..3usize, list, any_citation()).prop_map(|(kind, role, list, citation)| {
         let member = key(2).public();
         let pins = list.iter().map(|&(incarnation, number, byte)| FeedPin {
             incarnation,
@@ -27,7 +27,14 @@ fn any_access() -> impl Strategy<Value = AccessOp> {
                 AccessOp::Grant { member, role, over }
             }
             1 => AccessOp::Remove { member, pins: pins.collect(), more: role == 0 },
-            _ => AccessOp::Pin { checkpoint },
+            _ => {
+                // Every other number, so that others are between.
+                let mut numbers: Vec<u64> = list.iter().map(|&(at, _, _)| 1 + 2 * at).collect();
+                numbers.dedup();
+                numbers.push(100);
+                let runs: Vec<_> = numbers.into_iter().map(|at| (at, at)).collect();
+                discard(citation.feed, &runs)
+            }
         }
     })
 }

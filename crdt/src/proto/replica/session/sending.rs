@@ -8,7 +8,7 @@ use minicbor::bytes::ByteVec;
 use super::NEWS;
 use crate::proto::{
     book::{Book, Stored, Walker},
-    entry::Header,
+    entry::{Authority, Header},
     feed::Tip,
     id::{EntryId, FeedId, Position},
     map::Feeds as _,
@@ -18,6 +18,7 @@ use crate::proto::{
         types::{Fault, Output},
     },
     rows::{Base, Rows},
+    space::Genesis,
     sync::{MAX_UNACKED, MAX_UNACKED_BYTES, Message},
 };
 
@@ -156,20 +157,26 @@ impl<B: Base> Replica<B> {
             sending.go(&self.book, Walker::new(own, behind, 0), Some(own))?;
         }
         while let Some((position, way)) = sending.ways.first_key_value() {
-            let (position, way) = (*position, *way);
+            let (mut position, mut way) = (*position, *way);
+            if self.book.is_discarded(&self.book.catalog().feed(way.local()), way.behind().number)
+                && let Some(first) = owners_way(&sending.ways, &self.book, &self.genesis)
+            {
+                // Who doesn't know that it is discarded wouldn't take it.
+                (position, way) = first;
+            }
             if position > self.synced || !sending.has_room(0) {
                 break;
             }
             let Some(stored) = self.book.stored(&way)? else {
                 // It was evicted meanwhile. What came in its place is told of by the next rows.
-                sending.ways.pop_first();
+                sending.ways.remove(&position);
                 continue;
             };
             let bytes = stored.header.len() + stored.payload.len();
             if !sending.has_room(bytes) {
                 break;
             }
-            sending.ways.pop_first();
+            sending.ways.remove(&position);
             sending.go(&self.book, way, own)?;
             for header in credentials(&self.book, &stored.header)? {
                 let header = header.into();
@@ -276,6 +283,19 @@ impl<B: Base> Replica<B> {
             session.sending.has = 0;
         }
     }
+}
+
+/// The first of what a peer is to be sent of owners' own feeds.
+fn owners_way<R: Rows>(
+    ways: &BTreeMap<Position, Walker>,
+    book: &Book<R>,
+    genesis: &Genesis,
+) -> Option<(Position, Walker)> {
+    let is_owners = |way: &Walker| {
+        let known = book.catalog().at(way.local());
+        known.authority() == Authority::Genesis && genesis.is_owner(&known.id().author)
+    };
+    ways.iter().find(|(_, way)| is_owners(way)).map(|(position, way)| (*position, *way))
 }
 
 /// The credentials of the feeds that an entry cites and of which nothing is kept any more.

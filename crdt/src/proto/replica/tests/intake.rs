@@ -121,7 +121,7 @@ fn what_breaks_a_rule_is_its_givers_fault() {
     let bytes = |entry: &Entry| (entry.header().encode(), entry.payload().as_bytes().to_vec());
     let mut forged = bytes(&good);
     *forged.0.last_mut().unwrap() ^= 1;
-    let withheld = (bytes(&good).0, Vec::new());
+    let others = (bytes(&good).0, bytes(&entry(1, None, 2)).1);
     let owners = bytes(&sign(200, None, draft(1), WALL));
     let torn = (bytes(&good).0[1..].to_vec(), bytes(&good).1);
     let place =
@@ -129,7 +129,7 @@ fn what_breaks_a_rule_is_its_givers_fault() {
     let elsewhere = bytes(&draft(1).sign(&key(1), place, WALL).unwrap());
     for (what, (header, payload), fault) in [
         ("a forged signature", forged, Fault::Forged),
-        ("another payload", withheld, Fault::Payload),
+        ("another payload", others, Fault::Payload),
         ("an owner's payload", owners, Fault::Malformed),
         ("a torn header", torn, Fault::Malformed),
         ("another space", elsewhere, Fault::Malformed),

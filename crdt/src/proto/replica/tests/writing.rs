@@ -222,7 +222,7 @@ fn a_disk_that_can_t_be_read_has_failed_and_the_user_is_told() {
 fn what_no_replica_would_take_isn_t_written() {
     let mut node = Node::open(200, Config::default(), Memory::new(), None);
     let outputs = node.write(NOW, 1);
-    let owners = WriteError::Misfit(crate::proto::entry::Misfit::OwnersFeed);
+    let owners = WriteError::Misfit(Misfit::OwnersFeed);
     assert_eq!(outputs, [Output::Refused { token: 1, why: owners }]);
     assert_eq!(node.last(), Position::ZERO);
 }
