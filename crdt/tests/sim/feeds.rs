@@ -44,6 +44,8 @@ enum Command {
     Edit(Vec<Edit>),
     /// A user changes a member's access.
     Change(PublicKey, Change),
+    /// The owner discards payloads: those that are dead, or else anything.
+    Discard(Option<u64>),
 }
 
 #[derive(Debug)]
@@ -152,6 +154,7 @@ impl Subject for Guests {
             Command::Write(bytes) => bytes,
             Command::Edit(edits) => return Input::Edit(edits),
             Command::Change(member, change) => return Input::Change(member, change),
+            Command::Discard(lie) => return Input::Discard(lie),
         };
         let mut draft = Draft::new();
         // No version of a change, so it is kept unread.

@@ -125,8 +125,10 @@ pub(super) fn entries(host: &Host) -> BTreeSet<EntryId> {
 
 pub(super) fn all_agree(world: &World<Guests>, guests: &Guests) -> bool {
     // Rows speak of what is synced, and collections show what isn't yet, too.
-    let is_still =
-        |replica: &Replica<Rows>| replica.is_synced() && replica.book().stale().is_empty();
+    let is_still = |replica: &Replica<Rows>| {
+        let book = replica.book();
+        replica.is_synced() && book.stale().is_empty() && !book.is_dropping()
+    };
     let mut all = guests.honest(world).map(|host| &host.replica);
     let Some(first) = all.next() else { return true };
     is_still(first) && all.all(|other| other.rows() == first.rows() && is_still(other))

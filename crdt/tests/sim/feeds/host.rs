@@ -8,7 +8,8 @@ use aether_core::{Protocol, PublicKey, Time, wire::Reader};
 use aether_crdt::proto::{
     access::Standing,
     book::Known,
-    entry::{Draft, Header},
+    compact,
+    entry::{Draft, Header, Run},
     feed::Evidence,
     id::{EntryId, FeedId},
     map::{Edit, Feeds as _},
@@ -29,10 +30,18 @@ pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(crate) enum Input {
     Up(PublicKey),
     Down(PublicKey),
-    Packet { from: PublicKey, packet: Packet },
-    Write { draft: Draft, cites: Vec<FeedId> },
+    Packet {
+        from: PublicKey,
+        packet: Packet,
+    },
+    Write {
+        draft: Draft,
+        cites: Vec<FeedId>,
+    },
     Edit(Vec<Edit>),
     Change(PublicKey, Change),
+    /// Discards what is dead; or else, drawn from this, anything.
+    Discard(Option<u64>),
     Compare(PublicKey),
     Persisted(u64),
     Timeout,
@@ -211,6 +220,9 @@ impl Host {
             replica::Output::Rebuilt => {
                 self.outputs.push_back(Output::Sometimes("collections rebuilt"));
             }
+            replica::Output::Dropped => {
+                self.outputs.push_back(Output::Sometimes("discarded payloads dropped"));
+            }
             replica::Output::Held { id, .. } => {
                 if !self.is_synced(&id) && !self.may_go(&id.feed) {
                     self.violated(format!("{id:?} is said to be held"));
@@ -337,6 +349,18 @@ impl Protocol for Host {
                 let token = self.tokens;
                 self.feed(now, replica::Input::Change { token, member, change });
             }
+            Input::Discard(lie) => {
+                self.tokens += 1;
+                let (token, book) = (self.tokens, self.replica.book());
+                let runs = match lie {
+                    Some(salt) => anything(book.catalog().feeds(), salt),
+                    None => {
+                        let Ok(found) = compact::find(book, |_, _| {});
+                        found.runs
+                    }
+                };
+                self.feed(now, replica::Input::Discard { token, runs });
+            }
             Input::Persisted(generation) => {
                 let rest = self.writing.split_off(&(generation + 1));
                 for changes in std::mem::replace(&mut self.writing, rest).into_values() {
@@ -361,4 +385,16 @@ impl Protocol for Host {
     fn poll_timeout(&self) -> Option<Time> {
         self.replica.poll_timeout()
     }
+}
+
+/// Entries of some feeds, whatever they hold.
+fn anything(feeds: &[Known], salt: u64) -> BTreeMap<FeedId, Vec<Run>> {
+    let some = feeds.iter().skip(usize::try_from(salt % 3).unwrap_or(0)).step_by(3);
+    let runs = some.filter_map(|known| {
+        let top = known.feed().tips().into_iter().map(|tip| tip.number).max()?;
+        let first = 1 + salt % top;
+        let last = first + (salt / 7) % (top + 1 - first);
+        Some((known.id(), vec![Run { first, last }]))
+    });
+    runs.collect()
 }

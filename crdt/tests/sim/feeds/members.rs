@@ -42,6 +42,16 @@ fn draw_changes(world: &mut World<Guests>, guests: &Guests, until: Time) {
     }
 }
 
+/// The owner compacts the space now and then, and in one of four stories lies about it.
+fn draw_discards(world: &mut World<Guests>, until: Time) {
+    let is_liar = world.draw().chance(0.25);
+    for _ in 0..world.draw().below(6) {
+        let at = Time::from_micros(world.draw().number(until.as_micros() / 4..=until.as_micros()));
+        let salt = world.draw().number(0..=u64::MAX);
+        world.command_at(at, FOUNDER, Command::Discard(is_liar.then_some(salt)));
+    }
+}
+
 /// What each replica keeps is what access says, found anew from the operations that it keeps.
 fn check_access(world: &World<Guests>, guests: &Guests) {
     for host in guests.honest(world) {
@@ -152,10 +162,11 @@ fn members_come_and_go(name: &str, with_liar: bool, demanded: &[&'static str]) {
         let heals = world.heals();
         draw_changes(&mut world, &guests, heals);
         draw_writes(&mut world, &guests, heals);
+        draw_discards(&mut world, heals);
         world.run_until(heals);
         end(&mut world, &guests, heals);
         world.run_until(heals + END);
-        world.eventually("all hold the same", Duration::from_secs(300), |world| {
+        world.eventually("all hold the same", Duration::from_secs(1200), |world| {
             all_agree(world, &guests)
         });
         check_access(&world, &guests);
@@ -175,6 +186,7 @@ fn replicas_agree_while_members_come_and_go() {
         "written and void",
         "change refused",
         "writer without a grant",
+        "discarded payloads dropped",
     ];
     let name = "feeds::members::replicas_agree_while_members_come_and_go";
     members_come_and_go(name, false, &demanded);
