@@ -46,7 +46,7 @@
 //! ([`proto::access`]). Whoever may write can fill the disks of all others: grant it, or give the
 //! ticket of an open space, to those you trust with that.
 //!
-//! What spaces don't have yet: the compaction of what was overwritten.
+//! What was overwritten or removed is kept until an owner [compacts](Space::compact) the space.
 
 pub mod proto;
 

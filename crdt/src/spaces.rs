@@ -404,6 +404,8 @@ pub struct Status {
     /// What this node may do: `owner`, `admin`, `writer` or `reader`; none if it has no role and
     /// the space is nobody's to read without.
     pub role: Option<String>,
+    /// Whether payloads that were discarded are still to be dropped here.
+    pub is_compacting: bool,
     /// Whether the disk failed, so that nothing is written until a restart.
     pub has_failed: bool,
 }
@@ -418,6 +420,7 @@ impl Status {
             peers: replica.peers().count(),
             digest: crate::proto::sync::digest(rows.values()).to_string(),
             role: replica.own_role().map(|role| role.to_string()),
+            is_compacting: replica.book().is_dropping(),
             has_failed: replica.has_failed(),
         }
     }

@@ -19,7 +19,7 @@
 //! | none needed | ask for health, and for the OpenAPI document |
 //! | reader | read: status, peers, lists, messages, blobs, maps, partitioned ones too, documents, presence, archives of spaces, metrics |
 //! | writer, validator | publish, call services, add and get blobs, pin and unpin them, found spaces and partitioned maps, write to maps and documents, say things of the node in spaces, see tickets |
-//! | admin | dial, revoke, renew the node; join, import, close, open and delete spaces, and change who may do what in them; join partitioned maps, and say which nodes hold them; remove blobs; read and write files where the node runs |
+//! | admin | dial, revoke, renew the node; join, import, compact, close, open and delete spaces, and change who may do what in them; join partitioned maps, and say which nodes hold them; remove blobs; read and write files where the node runs |
 //!
 //! A token is judged when a request begins. A stream that goes on when its token expires or is
 //! revoked isn't cut: to be rid of its reader at once, restart the node.

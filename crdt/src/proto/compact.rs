@@ -35,7 +35,7 @@
 //! overwritten it. An owner that forks its own feed can take a discard back from those who didn't
 //! see it: owners are trusted not to.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use aether_core::Domain;
 
@@ -58,27 +58,31 @@ const MAX_KEYS: usize = 1 << 20;
 /// Where keys are named by what is kept of a feed and dead there, with no value of the feed alive:
 /// lowest and highest number of an entry, by feed and key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys(BTreeMap<[u8; 16], (u64, u64)>);
+pub(super) struct Keys {
+    kept: BTreeMap<[u8; 16], (u64, u64)>,
+    /// Names of entries that were looked up last.
+    names: RefCell<BTreeMap<Position, (FeedId, u64)>>,
+}
 
 impl Keys {
     /// Whether something may be kept below an entry.
     fn is_below(&self, name: &[u8; 16], number: u64) -> bool {
-        let found = self.0.get(name).map(|(lowest, _)| *lowest < number);
-        found.unwrap_or(self.0.len() >= MAX_KEYS)
+        let found = self.kept.get(name).map(|(lowest, _)| *lowest < number);
+        found.unwrap_or(self.kept.len() >= MAX_KEYS)
     }
 
     /// Whether something is kept above an entry.
     fn is_above(&self, name: &[u8; 16], number: u64) -> bool {
-        self.0.get(name).is_some_and(|(_, highest)| *highest > number)
+        self.kept.get(name).is_some_and(|(_, highest)| *highest > number)
     }
 
     /// An entry is kept, with what is [dead](Judged::dead) in it.
     pub(super) fn keep(&mut self, number: u64, dead: Vec<[u8; 16]>) {
         for name in dead {
-            if let Some((lowest, highest)) = self.0.get_mut(&name) {
+            if let Some((lowest, highest)) = self.kept.get_mut(&name) {
                 (*lowest, *highest) = (number.min(*lowest), number.max(*highest));
-            } else if self.0.len() < MAX_KEYS {
-                self.0.insert(name, (number, number));
+            } else if self.kept.len() < MAX_KEYS {
+                self.kept.insert(name, (number, number));
             }
         }
     }
@@ -109,7 +113,9 @@ impl Keys {
             let is_dead = |feed: &FeedId, number| {
                 is_plain(feed) && self.is_above(&name(feed, collection, &op), number)
             };
-            let others = Others { is_gone: &is_gone, is_dead: &is_dead, is_plain: &is_plain };
+            let names = &self.names;
+            let others =
+                Others { is_gone: &is_gone, is_dead: &is_dead, is_plain: &is_plain, names };
             let fate = map::fate(collection, &op, (local, at, index), rows, feeds, &others)?;
             judged.is_free &= fate.are_named_dead && !book.stale().contains(collection);
             if !fate.is_followed {

@@ -79,6 +79,7 @@ pub const GOALS: &[Goal] = &[
     at_least("crdt/puts-in-batches", 1.0),
     at_least("crdt/puts-from-64", 0.7),
     at_most("crdt/written-per-byte", 3.0),
+    at_most("crdt/kept-per-key", 1.0),
     at_most("crdt/sync-0", 1.0),
     at_most("crdt/sync-100", 1.0),
     at_most("documents/apply-cpu", 1.5),

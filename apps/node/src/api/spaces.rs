@@ -281,9 +281,10 @@ async fn map_of(api: &Api, space: &str, map: &str) -> Result<Map<String, AnyJson
 }
 
 async fn described(space: &aether_crdt::Space) -> Result<Space, Problem> {
-    let Status { entries, feeds, forked, peers, digest, role, has_failed } =
+    let Status { entries, feeds, forked, peers, digest, role, is_compacting, has_failed } =
         space.status().await.map_err(no_space)?;
-    let status = SpaceStatus { entries, feeds, forked, peers, digest, role, has_failed };
+    let status =
+        SpaceStatus { entries, feeds, forked, peers, digest, role, is_compacting, has_failed };
     Ok(Space { id: space.id().to_string(), name: space.name().to_owned(), status, state: None })
 }
 

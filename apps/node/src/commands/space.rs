@@ -212,6 +212,7 @@ async fn show(common: &Common, remote: &Remote, space: &str) -> anyhow::Result<(
         ("forked", Cell::new(status.forked)),
         ("peers", Cell::new(status.peers)),
         ("role", Cell::new(status.role.as_deref().unwrap_or("none: ask an admin for one"))),
+        ("compacting", Cell::new(if status.is_compacting { "still" } else { "no" })),
         ("disk", disk),
         ("digest", Cell::new(&status.digest)),
         ("state", Cell::new(space.state.as_deref().unwrap_or("-"))),

@@ -114,3 +114,31 @@ async fn documents_of_a_space_that_was_opened_again_are_there() {
     assert_eq!(read.status(), 200);
     assert!(read.text().await.unwrap().contains("hello"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_space_is_compacted_by_its_owner_alone_and_shows_what_it_showed() {
+    let (one, other) = together("compacted").await;
+    for age in 0..5 {
+        put(&one, "ada", json!(age)).await;
+    }
+    until("both hold all", async || state(&one).await == state(&other).await).await;
+    let (_, before) = state(&one).await;
+
+    let refused = failure(&run(&other, &["compact", "guests"]), 1);
+    assert!(refused.contains("only an owner"), "{refused}");
+    let looked = stderr(&run(&one, &["compact", "guests", "--dry-run"]));
+    assert!(looked.contains("4 entries") && looked.contains("would go"), "{looked}");
+    let done = run(&one, &["compact", "guests", "-o", "json"]);
+    let told: Value = serde_json::from_str(&stdout(&done)).unwrap();
+    assert_eq!(told["entries"], 4);
+    let again = stderr(&run(&one, &["compact", "guests"]));
+    assert!(again.contains("0 entries"), "{again}");
+    until("both dropped it", async || {
+        let one = one.client.space("guests", true).await.unwrap();
+        let other = other.client.space("guests", true).await.unwrap();
+        assert_eq!((&one.state, &other.state), (&before, &before));
+        let is_compacting = one.status.is_compacting || other.status.is_compacting;
+        one.status.digest == other.status.digest && !is_compacting
+    })
+    .await;
+}

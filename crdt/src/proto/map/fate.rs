@@ -1,5 +1,7 @@
 //! What would become of a key without one of the operations on it.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use super::{
     ops::Op,
     rows::Entries,
@@ -30,7 +32,12 @@ pub(in crate::proto) struct Others<'a> {
     pub(in crate::proto) is_dead: &'a dyn Fn(&FeedId, u64) -> bool,
     /// Which feeds aren't forked.
     pub(in crate::proto) is_plain: &'a dyn Fn(&FeedId) -> bool,
+    /// Feeds and numbers of entries by their positions, so that they are read once.
+    pub(in crate::proto) names: &'a RefCell<BTreeMap<Position, (FeedId, u64)>>,
 }
+
+/// Most names that are remembered.
+const NAMES: usize = 4096;
 
 /// What hangs on an operation on a collection, which is that of the local feed's entry at the
 /// position with the index. Its feed isn't forked.
@@ -50,12 +57,23 @@ where
     F: Entries<B>,
 {
     let place = Place::read(collection, op.key(), rows)?;
+    let name = |at: Position| {
+        if let Some(name) = others.names.borrow().get(&at) {
+            return Ok(Some(*name));
+        }
+        let found = feeds.name(rows, at)?.map(|(entry, _)| (entry.feed, entry.number));
+        let mut names = others.names.borrow_mut();
+        if names.len() >= NAMES {
+            names.clear();
+        }
+        names.extend(found.map(|found| (at, found)));
+        Ok(found)
+    };
     // Whether a feed has a value alive that counts and comes later than a number.
     let has_later = |local: u32, number: u64| {
         for slot in place.of(local, rows)? {
-            let name = feeds.name(rows, slot.position)?;
-            let later = name.filter(|(entry, _)| entry.number > number);
-            if later.is_some_and(|(entry, _)| !(others.is_gone)(&entry.feed, entry.number)) {
+            let later = name(slot.position)?.filter(|(_, other)| *other > number);
+            if later.is_some_and(|(feed, number)| !(others.is_gone)(&feed, number)) {
                 return Ok(true);
             }
         }
@@ -65,7 +83,7 @@ where
     let own = place.of(local, rows)?;
     let is_it = |slot: &Slot| slot.position == at && slot.index == index;
     let is_alive = own.iter().any(is_it);
-    let number = feeds.name(rows, at)?.map_or(u64::MAX, |(entry, _)| entry.number);
+    let number = name(at)?.map_or(u64::MAX, |(_, number)| number);
     // What follows it in its own entry stays and goes with it.
     let is_followed = !is_alive && !own.is_empty() && has_later(local, number)?;
     let mut are_named_dead = true;

@@ -9,6 +9,8 @@
 //!   file in the same folder, measured in the same run.
 //! - **Written**: bytes that the process gave to the disk (`/proc/self/io`) until the node is shut
 //!   down, for each byte of keys and values.
+//! - **Kept**: bytes in the data folder for each key, without the engine's journal of 64 MiB, when each was written eleven times, in another
+//!   order each time and in batches of 1,000, and the space was compacted and closed.
 //! - **Sync**: two replicas in memory, as they run on a node but for disk and network. All that
 //!   they say is counted from the moment they meet until they hold the same. Differences are
 //!   entries of one put each, all by one of the two.
@@ -34,12 +36,17 @@ type Runs = runs::Runs<Trial>;
 const RATE: Figure<Sample> = ("rate", "puts/s", |sample| sample.operations / sample.seconds);
 const DISK: Figure<Sample> = ("disk", "puts/s", |sample| 64.0 / sample.sync_seconds);
 const WRITTEN: Figure<Sample> = ("written", "bytes/byte", |sample| sample.written / sample.given);
+const KEPT: Figure<Sample> = ("kept", "bytes/key", |sample| sample.written / sample.operations);
+/// Twice what is alive, and 64 bytes.
+const ALLOWED: Figure<Sample> =
+    ("allowed", "bytes/key", |sample| 2.0 * sample.given / sample.operations + 64.0);
 const SAID: Figure<Sample> = ("said", "bytes", |sample| sample.written);
 const LEAST: Figure<Sample> = ("least", "bytes", |sample| 2.0 * sample.given + 1024.0);
 
 /// Measures everything.
 pub async fn measure(effort: Effort, report: &mut Report) {
     puts(effort, report).await;
+    kept(effort, report).await;
     sync(effort, report).await;
 }
 
@@ -75,6 +82,20 @@ async fn puts(effort: Effort, report: &mut Report) {
     let base = single.row("disk", "puts-from-64", &conditions, DISK);
     let aether = single.row(AETHER, "puts-from-64", &conditions, RATE);
     compare(report, base, [aether]);
+}
+
+async fn kept(effort: Effort, report: &mut Report) {
+    let keys = if effort.quick { 20_000 } else { 200_000 };
+    let mut all = [runs(Subject::Kept, keys)];
+    take_turns(effort.runs.min(3), &mut all).await;
+    let [kept] = &all;
+    let conditions = format!(
+        "{keys} keys of 20 bytes with values of 100, each written eleven times, then compacted, \
+         without the journal of 64 MiB, {}",
+        effort.describe()
+    );
+    let base = kept.row("allowed", "kept-per-key", &conditions, ALLOWED);
+    compare(report, base, [kept.row(AETHER, "kept-per-key", &conditions, KEPT)]);
 }
 
 async fn sync(effort: Effort, report: &mut Report) {

@@ -59,6 +59,8 @@ pub struct SpaceStatus {
     /// and nobody tells it anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// Whether payloads that were discarded are still to be dropped here.
+    pub is_compacting: bool,
     /// Whether the disk failed, so that nothing is written until a restart.
     pub has_failed: bool,
 }

@@ -24,7 +24,7 @@ use aether_mesh::{Node, Preset};
 use aether_store::{Batch, Durability, Options, Store};
 use anyhow::Context as _;
 use ciborium::Value;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{Rng as _, SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,8 @@ pub enum Subject {
     Engine,
     /// A map of a space, 64 writers of one put at a time.
     Single,
+    /// A map of a space of which every key is written ten times more, and then the space compacted.
+    Kept,
     /// Two replicas that meet.
     Sync {
         /// Entries that one of them lacks.
@@ -99,6 +101,7 @@ pub async fn run(trial: &Trial) -> anyhow::Result<Sample> {
     match trial.subject {
         Subject::Batches => node(trial, 8, BATCH).await,
         Subject::Single => node(trial, 64, 1).await,
+        Subject::Kept => kept(trial).await,
         Subject::Engine => engine(trial),
         Subject::Sync { differences } => meet(trial, differences),
     }
@@ -178,6 +181,83 @@ async fn node(trial: &Trial, writers: u64, batch: u64) -> anyhow::Result<Sample>
         sync_seconds,
         is_intact: found == operations,
     })
+}
+
+/// How often every key is written again.
+const ROUNDS: usize = 10;
+/// How long nothing is given back until it is taken that nothing will be, and at the latest.
+const STILL: Duration = Duration::from_secs(15);
+const LATEST: Duration = Duration::from_secs(600);
+
+async fn kept(trial: &Trial) -> anyhow::Result<Sample> {
+    let folder = tempfile::tempdir_in(".")?;
+    let data = folder.path().join("data");
+    let node = Node::builder(Preset::Local).mesh("bench").data(&data).spawn().await?;
+    let space = Spaces::open(&node).await?.create("bench").await?;
+    let map = space.map::<Vec<u8>, Value>("bench");
+    let mut rng = ChaCha8Rng::seed_from_u64(trial.seed);
+    let mut keys: Vec<Vec<u8>> = (0..trial.operations).map(|_| draw(&mut rng).0).collect();
+    let mut last = BTreeMap::new();
+    for _ in 0..=ROUNDS {
+        keys.shuffle(&mut rng);
+        for some in keys.chunks(usize::try_from(BATCH)?) {
+            let mut all = map.batch();
+            for key in some {
+                let value = draw(&mut rng).1;
+                all = all.put(key, &Value::Bytes(value.clone()))?;
+                last.insert(key.clone(), value);
+            }
+            map.write(all).await?;
+        }
+    }
+    let begun = now();
+    let found = space.compact(|_| {}).await?;
+    while space.status().await?.is_compacting {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (mut least, mut since) = (u64::MAX, now());
+    while since.elapsed() < STILL && begun.elapsed() < LATEST {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let bytes = bytes_in(&data)?;
+        if bytes < least {
+            (least, since) = (bytes, now());
+        }
+    }
+    let seconds = begun.elapsed().saturating_sub(STILL).as_secs_f64();
+    let is_intact = found.entries > 0
+        && map.iter().try_fold(0, |count, item| {
+            let (key, value) = item?;
+            let is_last = matches!(value, Value::Bytes(value) if last.get(&key) == Some(&value));
+            anyhow::Ok(if is_last { count + 1 } else { count })
+        })? == last.len();
+    let ending = node.store().ending();
+    node.shutdown().await;
+    drop((map, space, node));
+    tokio::task::spawn_blocking(move || ending.wait(LATEST)).await?;
+    Ok(Sample {
+        operations: trial.operations as f64,
+        seconds,
+        given: last.len() as f64 * (KEY + VALUE) as f64,
+        written: bytes_in(&data)? as f64,
+        sync_seconds: 0.0,
+        is_intact,
+    })
+}
+
+/// Bytes of all files in a folder but for the engine's journal, which has 64 MiB however little is
+/// stored. One that goes meanwhile has none.
+fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        match entry.metadata() {
+            _ if entry.path().extension().is_some_and(|extension| extension == "jnl") => {}
+            Ok(metadata) if metadata.is_dir() => bytes += bytes_in(&entry.path())?,
+            Ok(metadata) => bytes += metadata.len(),
+            Err(_) => {}
+        }
+    }
+    Ok(bytes)
 }
 
 fn engine(trial: &Trial) -> anyhow::Result<Sample> {
