@@ -54,6 +54,7 @@ pub mod proto;
 mod archives;
 #[cfg(feature = "net")]
 mod collections;
+#[cfg(feature = "net")]
 mod compacting;
 #[cfg(feature = "net")]
 mod driver;

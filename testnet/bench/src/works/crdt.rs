@@ -9,8 +9,9 @@
 //!   file in the same folder, measured in the same run.
 //! - **Written**: bytes that the process gave to the disk (`/proc/self/io`) until the node is shut
 //!   down, for each byte of keys and values.
-//! - **Kept**: bytes in the data folder for each key, without the engine's journal of 64 MiB, when each was written eleven times, in another
-//!   order each time and in batches of 1,000, and the space was compacted and closed.
+//! - **Kept**: bytes in the data folder for each key, without the engine's journal of 64 MiB, when
+//!   each was written eleven times, in another order each time and in batches of 1,000, and the
+//!   space was compacted and closed.
 //! - **Sync**: two replicas in memory, as they run on a node but for disk and network. All that
 //!   they say is counted from the moment they meet until they hold the same. Differences are
 //!   entries of one put each, all by one of the two.
