@@ -5,6 +5,7 @@
 #[cfg(feature = "net")]
 mod archives;
 mod chunks;
+#[cfg(feature = "net")]
 mod compacting;
 mod document;
 #[cfg(feature = "net")]
