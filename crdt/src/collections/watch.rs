@@ -24,7 +24,8 @@ pub enum Changed<K> {
         /// Where to go on watching another time.
         at: Position,
     },
-    /// An author forked, and what collections show was made anew: any key may have changed.
+    /// An author forked, and what collections show was made anew; or an owner has discarded what
+    /// wasn't looked at yet. Any key may have changed.
     Rebuilt,
 }
 
@@ -81,8 +82,15 @@ impl<K: Key> Watch<K> {
         let some = book::order(shelf, after).take(CHUNK).collect::<Result<Vec<_>, _>>()?;
         for (at, local, tip) in &some {
             self.at = Some(*at);
-            // What was evicted meanwhile is told of by `Rebuilt`.
-            let Some(entry) = book::entry(shelf, *local, *tip)? else { continue };
+            let Some(entry) = book::entry(shelf, *local, *tip)? else {
+                // What was evicted meanwhile is told of by `Rebuilt`. Of what was discarded nobody
+                // knows which keys it changed.
+                let is_told = matches!(self.ready.back(), Some(Changed::Rebuilt));
+                if !is_told && book::is_kept(shelf, *local, *tip)? {
+                    self.ready.push_back(Changed::Rebuilt);
+                }
+                continue;
+            };
             let ops = entry.payload().ops().filter(|(of, _)| **of == self.collection);
             for (_, bytes) in ops {
                 let Ok(op) = Op::decode(bytes) else { continue };

@@ -482,6 +482,14 @@ pub fn entry<B: Base>(rows: &B, local: u32, tip: Tip) -> Result<Option<Entry>, B
     Ok(Some(Entry::new(header, payload).expect("what was put is read back")))
 }
 
+/// Whether an entry is kept, with its payload or without.
+///
+/// # Errors
+/// Of the rows.
+pub fn is_kept<B: Base>(rows: &B, local: u32, tip: Tip) -> Result<bool, B::Error> {
+    Ok(rows.get(&layout::header(local, tip))?.is_some())
+}
+
 /// The payload of the entry at a position; `None` if it isn't kept.
 fn payload<B: Base>(rows: &B, at: Position, header: &Header) -> Result<Option<Vec<u8>>, B::Error> {
     let len = usize::try_from(header.content().bytes).unwrap_or(usize::MAX);

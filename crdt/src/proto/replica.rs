@@ -129,7 +129,8 @@ struct Batch {
     /// Feeds that changed, and those whose evidence did.
     feeds: BTreeSet<FeedId>,
     forked: BTreeSet<FeedId>,
-    /// Whether collections were made anew, and whether discarded payloads are dropped.
+    /// Whether collections show other things than was told of each entry, and whether discarded
+    /// payloads are dropped.
     is_rebuilt: bool,
     is_dropped: bool,
     /// Their rows then.

@@ -1,6 +1,6 @@
 //! Compacting spaces on real nodes.
 
-use aether_crdt::{CompactError, Compacted, Spaces};
+use aether_crdt::{Changed, CompactError, Compacted, Spaces, proto::id::Position};
 use tempfile::tempdir;
 
 use crate::spaces::{again, node, until};
@@ -27,6 +27,9 @@ async fn what_was_overwritten_goes_from_all_nodes_and_nobody_sees_a_difference()
     };
     until("both hold all", same).await;
     let before = space.state_hash().unwrap();
+    // They look at nothing yet.
+    let mut behind = space.map::<u32, u32>("here").watch(Some(Position::ZERO));
+    let mut now = joined.map::<u32, u32>("here").watch(None);
 
     let refused = joined.compact(|_| {}).await;
     assert!(matches!(refused, Err(CompactError::Owner)), "{refused:?}");
@@ -41,30 +44,43 @@ async fn what_was_overwritten_goes_from_all_nodes_and_nobody_sees_a_difference()
     })
     .await;
 
+    until("it is dropped", async || !space.status().await.unwrap().is_compacting).await;
+    // Who watches from before it is told that there was something, and then of what is left.
+    assert_eq!(behind.next().await.unwrap().unwrap(), Changed::Rebuilt);
+    let mut changed = behind.next().await.unwrap().unwrap();
+    while changed == Changed::Rebuilt {
+        changed = behind.next().await.unwrap().unwrap();
+    }
+    assert!(matches!(changed, Changed::Key { key: 1, .. }), "{changed:?}");
+    space.map::<u32, u32>("here").put(&2, &0).await.unwrap();
+    assert!(matches!(now.next().await.unwrap().unwrap(), Changed::Key { key: 2, .. }));
+    space.map::<u32, u32>("here").remove(&2).await.unwrap();
+    until("both hold that", async || joined.status().await.unwrap().entries == 26).await;
+
     // Who comes later, and who comes back, see the same, and an archive has it.
     let third = node("compacting", Some(&second)).await;
     let late = Spaces::open(&third).await.unwrap().join(&ticket).await.unwrap();
-    until("the late one holds all", async || late.status().await.unwrap().entries == 24).await;
+    until("the late one holds all", async || late.status().await.unwrap().entries == 26).await;
     let archive = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     late.export(Shared(archive.clone()), |_| {}).await.unwrap();
     let bytes = archive.lock().unwrap().clone();
     let fourth = node("elsewhere", None).await;
     let spaces = Spaces::open(&fourth).await.unwrap();
     let (restored, imported) = spaces.import(std::io::Cursor::new(bytes)).await.unwrap();
-    assert_eq!((imported.taken, imported.left), (24, 0));
+    assert_eq!((imported.taken, imported.left), (26, 0));
     for space in [&space, &joined, &late, &restored] {
         assert_eq!(space.state_hash().unwrap(), before);
         assert_eq!(space.map::<u32, u32>("there").get(&1).unwrap(), Some(9));
     }
     let ending = first.store().ending();
     first.shutdown().await;
-    drop((space, one, first));
+    drop((behind, now, space, one, first));
     let ended = move || ending.wait(std::time::Duration::from_secs(60));
     assert!(tokio::task::spawn_blocking(ended).await.unwrap());
     let first = again("compacting", &data).await;
     let space = Spaces::open(&first).await.unwrap().get("desk").await.unwrap();
     assert_eq!(space.state_hash().unwrap(), before);
-    assert_eq!(space.compact(|_| {}).await.unwrap(), Compacted::default());
+    assert_eq!(space.compact(|_| {}).await.unwrap().entries, 2, "what was put since and removed");
     for node in [first, second, third, fourth] {
         node.shutdown().await;
     }

@@ -326,9 +326,9 @@ pub(super) fn not_written(error: WriteError) -> Problem {
         WriteError::Failed(WriteFailed::Closed | WriteFailed::Refused(Refused::Busy)) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        WriteError::Failed(WriteFailed::Refused(Refused::Failed | Refused::Feeds)) => {
-            StatusCode::INSUFFICIENT_STORAGE
-        }
+        WriteError::Failed(WriteFailed::Refused(
+            Refused::Failed | Refused::Feeds | Refused::Full(_),
+        )) => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
     Problem::new(status, told(&error))

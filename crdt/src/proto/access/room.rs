@@ -37,13 +37,15 @@ impl Access {
         self.room_for(feed, authority, 1, names(change))
     }
 
-    /// Whether it has room for operations of an owner's own feed.
+    /// Whether an owner may discard payloads by these operations, and leave half of the room for
+    /// who is granted and removed.
     ///
     /// # Errors
-    /// It hasn't.
-    pub fn has_room(&self, feed: FeedId, operations: &[AccessOp]) -> Result<(), Full> {
-        let names = operations.iter().map(names).sum();
-        self.room_for(feed, Authority::Genesis, operations.len(), names)
+    /// It may not.
+    pub fn may_discard(&self, feed: FeedId, operations: &[AccessOp]) -> Result<(), Full> {
+        let names: usize = operations.iter().map(names).sum();
+        let (ops, half) = (operations.len() + MAX_OPERATIONS / 2, MAX_NAMED / 2);
+        self.room_for(feed, Authority::Genesis, ops, names.saturating_add(half))
     }
 
     /// Whether it has room for so many operations, which name so many entries in all.

@@ -62,13 +62,18 @@ pub(super) struct Dropping {
     after: Position,
     /// Whether something was left.
     is_left: bool,
+    /// Whether a value went that was alive.
+    is_seen: bool,
 }
 
 /// How far what was discarded is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// There is nothing more to drop.
-    Done,
+    Done {
+        /// Whether a value went that was alive.
+        is_seen: bool,
+    },
     /// There is more.
     More,
     /// What is left isn't dead here: what it is dead by may still come.
@@ -113,7 +118,7 @@ impl<R: Rows> Book<R> {
     /// operations in all, each of which costs a look-up; all entries twice.
     pub fn drop_some(&mut self, mut budget: usize, must: bool) -> Result<Dropped, R::Error> {
         if !self.is_dropping() {
-            return Ok(Dropped::Done);
+            return Ok(Dropped::Done { is_seen: false });
         }
         let mut dropping = self.dropping.take().unwrap_or_default();
         while budget > 0 {
@@ -168,6 +173,7 @@ impl<R: Rows> Book<R> {
         } else if judged.is_dead() {
             self.drop_payload(local, &entry)?;
         } else if must && judged.is_free() {
+            dropping.is_seen |= !judged.alive.is_empty();
             for (collection, key, index) in judged.alive {
                 map::forget(&collection, &key, (local, at, index), &mut self.rows)?;
             }
@@ -195,7 +201,7 @@ impl<R: Rows> Book<R> {
                 self.rows.put(layout::discarded(feed), value)?;
             }
         }
-        Ok(Dropped::Done)
+        Ok(Dropped::Done { is_seen: dropping.is_seen })
     }
 
     fn drop_payload(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {

@@ -12,12 +12,12 @@ use crate::proto::{
     rows::Base,
 };
 
-/// Operations that are looked at in a row: some milliseconds.
+/// Operations that are looked at in a row, but for an entry that has more: some milliseconds.
 const BUDGET: usize = 1024;
 /// How long what is alive here is left, so that what it is dead by may come, and how often that is
-/// looked for.
+/// looked for: to look goes through all entries.
 const GRACE: Duration = Duration::from_secs(600);
-const AGAIN: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_secs(150);
 
 /// When payloads are dropped: next, and by when all of them are.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +53,12 @@ impl<B: Base> Replica<B> {
             return Ok(());
         };
         let dropped = self.book.drop_some(BUDGET, now >= last)?;
-        self.batch.is_dropped |= dropped == Dropped::Done;
+        if let Dropped::Done { is_seen } = dropped {
+            self.batch.is_dropped = true;
+            self.batch.is_rebuilt |= is_seen;
+        }
         self.dropping = match dropped {
-            Dropped::Done => None,
+            Dropped::Done { .. } => None,
             Dropped::More => Some(Dropping { due: now, last }),
             Dropped::Later => Some(Dropping { due: (now + AGAIN).min(last.max(now)), last }),
         };
@@ -83,7 +86,7 @@ impl<B: Base> Replica<B> {
             let parts = runs.chunks(MAX_RUNS).map(<[Run]>::to_vec);
             operations.extend(parts.map(|runs| AccessOp::Discard { feed: *feed, runs }));
         }
-        if let Err(full) = self.access.has_room(own, &operations) {
+        if let Err(full) = self.access.may_discard(own, &operations) {
             self.refuse(token, full.into());
             return Ok(());
         }

@@ -155,8 +155,8 @@ pub enum Output {
         /// Where in the order of intake, which no entry precedes that it depends on.
         position: Position,
     },
-    /// Collections were made anew, since entries were evicted that had changed them: what they show
-    /// may be other than what was told of each entry.
+    /// Collections were made anew, since entries were evicted that had changed them, or values were
+    /// discarded that were alive: what they show may be other than what was told of each entry.
     Rebuilt,
     /// Payloads that were discarded are dropped, and synced: files may be merged.
     Dropped,

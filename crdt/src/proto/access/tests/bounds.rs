@@ -19,6 +19,20 @@ fn filled(scene: &Scene, ops: usize, named: usize) -> Access {
 }
 
 #[test]
+fn what_is_discarded_leaves_half_of_the_room() {
+    let scene = Scene::new(Mode::Granted);
+    let (owner, half) = (feed(1, 1), MAX_OPERATIONS / 2);
+    let one = [discard(EntryId { feed: owner, number: 1, hash: Hash::from_bytes([1; 32]) })];
+    let access = filled(&scene, half + 1, MAX_NAMED);
+    assert_eq!(access.may_discard(owner, &one), Ok(()));
+    assert_eq!(access.may_discard(owner, &[&one[..], &one].concat()), Err(Full));
+    assert_eq!(filled(&scene, half, MAX_NAMED).may_discard(owner, &one), Err(Full));
+    let named = |left| filled(&scene, MAX_OPERATIONS, MAX_NAMED / 2 + left);
+    assert_eq!(named(1).may_discard(owner, &one), Ok(()));
+    assert_eq!(named(0).may_discard(owner, &one), Err(Full));
+}
+
+#[test]
 fn a_full_space_says_so_and_changes_nothing_and_the_last_room_is_the_owners() {
     let mut scene = Scene::new(Mode::Granted);
     let grants = scene.grants(&[(3, Role::Admin), (4, Role::Admin)]);
