@@ -1,6 +1,6 @@
 //! Compacting spaces on real nodes.
 
-use aether_crdt::{Changed, CompactError, Compacted, Spaces, proto::id::Position};
+use aether_crdt::{Changed, CompactError, Compacted, Space, Spaces, Watch, proto::id::Position};
 use tempfile::tempdir;
 
 use crate::spaces::{again, node, until};
@@ -27,7 +27,6 @@ async fn what_was_overwritten_goes_from_all_nodes_and_nobody_sees_a_difference()
     };
     until("both hold all", same).await;
     let before = space.state_hash().unwrap();
-    // They look at nothing yet.
     let mut behind = space.map::<u32, u32>("here").watch(Some(Position::ZERO));
     let mut now = joined.map::<u32, u32>("here").watch(None);
 
@@ -45,15 +44,7 @@ async fn what_was_overwritten_goes_from_all_nodes_and_nobody_sees_a_difference()
     .await;
 
     until("it is dropped", async || !space.status().await.unwrap().is_compacting).await;
-    // Who watches from before it is told that there was something, and then of what is left.
-    assert_eq!(behind.next().await.unwrap().unwrap(), Changed::Rebuilt);
-    let mut changed = behind.next().await.unwrap().unwrap();
-    while changed == Changed::Rebuilt {
-        changed = behind.next().await.unwrap().unwrap();
-    }
-    assert!(matches!(changed, Changed::Key { key: 1, .. }), "{changed:?}");
-    space.map::<u32, u32>("here").put(&2, &0).await.unwrap();
-    assert!(matches!(now.next().await.unwrap().unwrap(), Changed::Key { key: 2, .. }));
+    are_told(&space, &mut behind, &mut now).await;
     space.map::<u32, u32>("here").remove(&2).await.unwrap();
     until("both hold that", async || joined.status().await.unwrap().entries == 26).await;
 
@@ -84,6 +75,18 @@ async fn what_was_overwritten_goes_from_all_nodes_and_nobody_sees_a_difference()
     for node in [first, second, third, fourth] {
         node.shutdown().await;
     }
+}
+
+/// Who watches from before it is told that there was something, and then of what is left.
+async fn are_told(space: &Space, behind: &mut Watch<u32>, now: &mut Watch<u32>) {
+    assert_eq!(behind.next().await.unwrap().unwrap(), Changed::Rebuilt);
+    let mut changed = behind.next().await.unwrap().unwrap();
+    while changed == Changed::Rebuilt {
+        changed = behind.next().await.unwrap().unwrap();
+    }
+    assert!(matches!(changed, Changed::Key { key: 1, .. }), "{changed:?}");
+    space.map::<u32, u32>("here").put(&2, &0).await.unwrap();
+    assert!(matches!(now.next().await.unwrap().unwrap(), Changed::Key { key: 2, .. }));
 }
 
 /// A writer that others look into.
