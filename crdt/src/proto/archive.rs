@@ -27,7 +27,7 @@
 //!
 //! | record | body |
 //! |---|---|
-//! | entry | length of its header (2), header, payload |
+//! | entry | length of its header (2), header, payload; without that if it was discarded |
 //! | evidence | length of the header with the smaller hash (2), that header, the other |
 //! | credential | the first header of a feed of which nothing is kept any more |
 //! | end | how many records were before (8), BLAKE3 of all before this hash (32) |
@@ -40,7 +40,8 @@
 //!
 //! An entry stands behind its parent, all that it cites and what excuses that a cited one isn't
 //! kept: who takes in one record after the other has to wait for none. That is the order in which
-//! the replica took them in, but for entries that cite what isn't kept any more. Those that cite
+//! the replica took them in, but for owners' own feeds, which cite nothing, say what was discarded
+//! and stand before all others, and for entries that cite what isn't kept any more. Those that cite
 //! what a fork evicted stand behind the fork's evidence; those that cite what a removal evicted
 //! stand at the end, and behind the credential of a feed of which nothing is left. Two replicas
 //! that keep the same may write archives that differ in that order.

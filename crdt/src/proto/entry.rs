@@ -15,8 +15,8 @@
 //! 3. **Chain**: space, feed, number, link, time and authority follow the header before:
 //!    [`Header::follows`].
 //! 4. **Space**: [`Header::fits`], which also keeps owners' own feeds to headers.
-//! 5. **Payload**: [`Entry::new`], which alone makes an entry, of a checked header and a payload
-//!    that is the header's.
+//! 5. **Payload**: [`Entry::new`], which makes an entry of a checked header and a payload that is
+//!    the header's; or [`Entry::bare`], of one whose payload was discarded.
 //!
 //! A [`PrunedEntry`] shows some of an entry's operations against its header. An author makes its
 //! entries by a [`Draft`], which keeps all these rules. Integers are big endian everywhere; one

@@ -15,7 +15,8 @@
 //! 2. **Order.** A replica sends in the order in which it took in
 //!    ([`Position`](super::id::Position)). It took in only what was settled, so that order is a
 //!    linear extension of causality, and who receives it never has to wait. What it writes
-//!    later follows; what others wrote waits for the next comparison.
+//!    later follows; what others wrote waits for the next comparison. Only what was
+//!    [discarded](super::entry::AccessOp::Discard) is sent behind all that says so.
 //! 3. **Pace.** [`MAX_UNACKED`] entries or [`MAX_UNACKED_BYTES`] are on their way at most; one
 //!    entry may be larger. An [`Ack`](Message::Ack) says that they are synced, or that they were
 //!    not taken and why is nobody's fault. So the receiver's disk sets the pace.

@@ -85,7 +85,7 @@ pub enum Message {
         /// [`Header::encode`](crate::proto::entry::Header::encode).
         #[n(1)]
         header: ByteVec,
-        /// Its payload.
+        /// Its payload; nothing, if that was discarded.
         #[n(2)]
         payload: ByteVec,
     },
