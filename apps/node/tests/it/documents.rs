@@ -96,10 +96,11 @@ async fn an_undo_takes_back_what_this_node_wrote_and_nothing_else() {
     shows(&second, "mine\nyours\n").await;
 }
 
-/// An editor that waits until it may go on, and then does something to its last argument.
+/// An editor that waits until it may go on, and then does something to its last argument. What it
+/// was given is in the file `opened`, renamed so that it is whole as soon as it is there.
 fn editor(home: &Path, does: &str) {
     let script = format!(
-        "#!/bin/sh\nfor file; do :; done\necho \"$file\" > opened\n\
+        "#!/bin/sh\nfor file; do :; done\necho \"$file\" > opening\nmv opening opened\n\
          until [ -e go ]; do sleep 0.02; done\n{does}\n"
     );
     let path = home.join("editor");
