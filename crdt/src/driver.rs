@@ -231,7 +231,7 @@ impl Driver {
         while let Some(output) = self.rooms.get_mut(&space).and_then(|r| r.replica.poll_output()) {
             match output {
                 Output::Persist { generation, changes, own } => {
-                    self.gather(space, generation, changes, own);
+                    self.gather(space, generation, &changes, own);
                 }
                 Output::Send { to, message } => {
                     self.send(space, &to, message.encode());
@@ -286,7 +286,7 @@ impl Driver {
         &mut self,
         space: SpaceId,
         generation: u64,
-        changes: crate::proto::rows::Changes,
+        changes: &crate::proto::rows::Changes,
         own: Vec<EntryId>,
     ) {
         let Some(room) = self.rooms.get(&space) else { return };

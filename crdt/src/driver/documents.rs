@@ -61,6 +61,6 @@ impl Driver {
         }
         let changes = [(book::file_row(document), Some(file.to_vec()))].into();
         self.gathered.bytes += file.len();
-        room.opened.shelf.write(changes, &mut self.gathered.batch);
+        room.opened.shelf.write(&changes, &mut self.gathered.batch);
     }
 }

@@ -280,7 +280,7 @@ impl Driver {
             };
             rows += 1;
             self.gathered.bytes += key.len();
-            self.gathered.batch.remove(rack, &key);
+            self.gathered.batch.remove(rack, key);
             if rows == MAX_ROWS || bytes >= MAX_BYTES {
                 return;
             }

@@ -280,7 +280,7 @@ impl<'a> Remaking<'a> {
             let offered = self.offer(vec![record])?;
             if offered.taken + offered.known == 0 && self.authors.contains(&feed.author) {
                 let mut batch = Batch::new();
-                self.shelf.write([(row, Some(value))].into(), &mut batch);
+                self.shelf.write(&[(row, Some(value))].into(), &mut batch);
                 self.store.commit(batch, Durability::Buffered).wait()?;
             }
         }
@@ -314,7 +314,7 @@ impl<'a> Remaking<'a> {
             match output {
                 Output::Persist { generation, changes, .. } => {
                     let mut batch = Batch::new();
-                    self.shelf.write(changes, &mut batch);
+                    self.shelf.write(&changes, &mut batch);
                     self.store.commit(batch, Durability::Buffered).wait()?;
                     self.replica.handle(Time::ZERO, Input::Persisted { generation });
                 }

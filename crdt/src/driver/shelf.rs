@@ -130,12 +130,12 @@ impl Shelf {
     }
 
     /// Adds changes to what the next commit writes.
-    pub(crate) fn write(&self, changes: Changes, batch: &mut Batch) {
+    pub(crate) fn write(&self, changes: &Changes, batch: &mut Batch) {
         for (row, value) in changes {
-            let rack = self.racks.of(&row);
+            let rack = self.racks.of(row);
             match value {
-                Some(value) => batch.put(rack, &self.key(&row), &value),
-                None => batch.remove(rack, &self.key(&row)),
+                Some(value) => batch.put(rack, self.key(row), value),
+                None => batch.remove(rack, self.key(row)),
             };
         }
     }

@@ -105,7 +105,7 @@ fn spoil(data: &Path) {
         let begins = value.windows(4).position(|four| four == [0x85, 0x6f, 0x4a, 0x83]);
         // Behind the number of the space, files begin with 11.
         if let Some(begins) = begins.filter(|_| key[4] == 11) {
-            batch.put(&rows, &key, &[&value[..begins], &strange.save()[..]].concat());
+            batch.put(&rows, &key[..], &[&value[..begins], &strange.save()[..]].concat());
         }
     }
     assert!(!batch.is_empty(), "there is a file");

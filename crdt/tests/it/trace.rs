@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -202,7 +203,7 @@ impl World {
             match output {
                 Output::Persist { generation, changes, .. } => {
                     let disk = self.nodes[node].replica.base_mut();
-                    for (row, value) in changes {
+                    for (row, value) in Arc::unwrap_or_clone(changes) {
                         match value {
                             Some(value) => disk.insert(row, value),
                             None => disk.remove(&row),

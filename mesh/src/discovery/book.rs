@@ -68,7 +68,7 @@ impl Book {
             && self.known.len() >= MAX_PEERS
             && let Some(oldest) = self.forget_oldest()
         {
-            batch.remove(&self.keyspace, &oldest.to_bytes());
+            batch.remove(&self.keyspace, oldest.to_bytes());
         }
         let (addresses, at) = self.known.entry(peer).or_default();
         // The same news within an hour isn't worth a write.
@@ -79,7 +79,7 @@ impl Book {
         addresses.insert(0, address.clone());
         addresses.truncate(MAX_ADDRESSES);
         *at = now;
-        batch.put(&self.keyspace, &peer.to_bytes(), &encode(addresses, now));
+        batch.put(&self.keyspace, peer.to_bytes(), &encode(addresses, now));
         // Never waited for: with the queue full, the next sighting tries again.
         if self.store.try_commit(batch, Durability::Buffered).is_err() {
             self.known.remove(&peer);
@@ -150,7 +150,7 @@ mod tests {
         let now = now();
         for age in 0..MAX_PEERS as u64 + 50 {
             let entry = encode(&[address(1)], now - age);
-            batch.put(&keyspace, &PeerId::random().to_bytes(), &entry);
+            batch.put(&keyspace, PeerId::random().to_bytes(), &entry);
         }
         store.commit(batch, Durability::Buffered).wait().unwrap();
         let book = Book::open(store).unwrap();

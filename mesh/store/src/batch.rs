@@ -1,7 +1,5 @@
 //! Batches: what one commit writes.
 
-use std::collections::BTreeMap;
-
 use crate::{
     CommitError, Keyspace, Log,
     log::{LogWrite, MAX_RECORD},
@@ -23,6 +21,20 @@ pub enum Durability {
     Buffered,
 }
 
+/// What becomes of a key: a value, or nothing.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) keyspace: usize,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+impl Change {
+    fn place(&self) -> (usize, &[u8]) {
+        (self.keyspace, &self.key)
+    }
+}
+
 /// Changes that one commit writes: puts and removals in any number of keyspaces, and records of
 /// logs.
 ///
@@ -34,10 +46,12 @@ pub enum Durability {
 /// A batch is plain data in memory. It belongs to the store of the first keyspace or log it names;
 /// one of another store is a bug of the caller, and panics. A key or value that is too long
 /// fails the commit.
+///
+/// Keys are taken as slices or, which saves a copy, as vectors.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) store: Option<u64>,
-    pub(crate) changes: BTreeMap<(usize, Vec<u8>), Option<Vec<u8>>>,
+    pub(crate) changes: Vec<Change>,
     pub(crate) logs: Vec<(usize, LogWrite)>,
     pub(crate) bytes: u64,
     pub(crate) refused: Option<CommitError>,
@@ -50,17 +64,18 @@ impl Batch {
     }
 
     /// Sets a key's value. Keys have 1 to [`MAX_KEY`] bytes, values at most [`MAX_VALUE`].
-    pub fn put(&mut self, keyspace: &Keyspace, key: &[u8], value: &[u8]) -> &mut Self {
+    pub fn put(&mut self, keyspace: &Keyspace, key: impl Into<Vec<u8>>, value: &[u8]) -> &mut Self {
         if value.len() > MAX_VALUE {
             return self.refuse(CommitError::Length { len: value.len(), max: MAX_VALUE });
         }
-        let stored = seal(keyspace.seed, key, value);
+        let key = key.into();
+        let stored = seal(keyspace.seed, &key, value);
         self.change(keyspace, key, Some(stored))
     }
 
     /// Removes a key, whether or not it is there.
-    pub fn remove(&mut self, keyspace: &Keyspace, key: &[u8]) -> &mut Self {
-        self.change(keyspace, key, None)
+    pub fn remove(&mut self, keyspace: &Keyspace, key: impl Into<Vec<u8>>) -> &mut Self {
+        self.change(keyspace, key.into(), None)
     }
 
     /// Appends a record of at most [`MAX_RECORD`] bytes to a log.
@@ -81,13 +96,23 @@ impl Batch {
         self.changes.is_empty() && self.logs.is_empty()
     }
 
-    fn change(&mut self, keyspace: &Keyspace, key: &[u8], value: Option<Vec<u8>>) -> &mut Self {
+    /// Of the changes of each key the last alone, ascending. Batches are often made in order, so
+    /// that this is one walk.
+    pub(crate) fn settle(&mut self) {
+        self.changes.sort_by(|one, other| one.place().cmp(&other.place()));
+        // Of equal ones the first is kept, which is the last one here.
+        self.changes.reverse();
+        self.changes.dedup_by(|earlier, later| earlier.place() == later.place());
+        self.changes.reverse();
+    }
+
+    fn change(&mut self, keyspace: &Keyspace, key: Vec<u8>, value: Option<Vec<u8>>) -> &mut Self {
         self.belong(keyspace.store_id());
         if key.is_empty() || key.len() > MAX_KEY {
             return self.refuse(CommitError::Length { len: key.len(), max: MAX_KEY });
         }
         self.bytes += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
-        self.changes.insert((keyspace.index, key.to_vec()), value);
+        self.changes.push(Change { keyspace: keyspace.index, key, value });
         self
     }
 

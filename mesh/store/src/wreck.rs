@@ -157,7 +157,7 @@ fn copy_keyspace(from: &Store, to: &Store, name: &str) -> Result<Copied, CopyErr
         };
         all.copied += 1;
         bytes += key.len() + value.len();
-        batch.put(&new, &key, &value);
+        batch.put(&new, &key[..], &value);
         if bytes >= CHUNK {
             to.commit(std::mem::take(&mut batch), Durability::Buffered).wait()?;
             bytes = 0;

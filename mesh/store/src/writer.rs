@@ -14,7 +14,9 @@ use std::{
     },
 };
 
-use crate::{Batch, Durability, Faults, folder::Folder, journal, log::LogFile, ticket::Done};
+use crate::{
+    Batch, Durability, Faults, batch::Change, folder::Folder, journal, log::LogFile, ticket::Done,
+};
 
 /// A group ends with the batch that reaches one of these.
 const MAX_GROUP: usize = 1024;
@@ -124,7 +126,10 @@ pub(crate) struct Disk {
 /// The storage thread. Ends when the last handle is gone and the queue is empty.
 pub(crate) fn run(shared: &Shared, jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
-        let group = gather(first, jobs);
+        let mut group = gather(first, jobs);
+        for job in &mut group {
+            job.batch.settle();
+        }
         let result = shared.commit(&group);
         for job in group {
             // Nobody may be waiting.
@@ -252,17 +257,16 @@ impl Shared {
         keyspaces: &[(Arc<str>, fjall::Keyspace)],
     ) -> fjall::Result<()> {
         let mut write = self.db.batch();
-        for ((keyspace, key), value) in &batch.changes {
+        for Change { keyspace, key, value } in &batch.changes {
             let (_, keyspace) = &keyspaces[*keyspace];
-            match value {
-                Some(value) => {
+            match (value, self.faults()) {
+                (Some(value), None) => write.insert(keyspace, &key[..], &value[..]),
+                (Some(value), Some(faults)) => {
                     let mut value = value.clone();
-                    if let Some(faults) = self.faults() {
-                        faults.flip(&mut value);
-                    }
-                    write.insert(keyspace, key.as_slice(), value);
+                    faults.flip(&mut value);
+                    write.insert(keyspace, &key[..], value);
                 }
-                None => write.remove(keyspace, key.as_slice()),
+                (None, _) => write.remove(keyspace, &key[..]),
             }
         }
         write.commit()

@@ -15,7 +15,7 @@ mod standing;
 mod together;
 mod writing;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use minicbor::bytes::{ByteArray, ByteVec};
 
@@ -78,7 +78,7 @@ impl Node {
         while let Some(output) = self.replica.poll_output() {
             match output {
                 Output::Persist { generation, changes, own } => {
-                    self.unsynced.push_back((generation, changes));
+                    self.unsynced.push_back((generation, Arc::unwrap_or_clone(changes)));
                     self.own = own.last().copied().or(self.own);
                 }
                 output => outputs.push(output),

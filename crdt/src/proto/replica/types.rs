@@ -1,6 +1,6 @@
 //! What goes into a replica and what comes out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aether_core::PublicKey;
 
@@ -136,7 +136,7 @@ pub enum Output {
         /// Which changes, counted from 1.
         generation: u64,
         /// Rows that are put, and those that are deleted.
-        changes: Changes,
+        changes: Arc<Changes>,
         /// Of each feed the last entry among them that was signed here: what is written down at an
         /// orderly end.
         own: Vec<EntryId>,

@@ -1,11 +1,19 @@
 //! Rows of which the newest aren't durable yet.
 
-use std::{cell::RefCell, collections::BTreeMap, iter, mem};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    iter, mem,
+    sync::Arc,
+};
 
 use super::{Base, Rows, Scanned, range};
 
 /// What becomes of rows: a value, or nothing where the row is deleted.
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Most runs of sealed generations: what a look-up may have to search.
+const MAX_RUNS: usize = 4;
 
 /// Rows over a [`Base`]: what was put and deleted stays in memory until the base has it.
 ///
@@ -20,25 +28,37 @@ pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// right if the base has all that is settled; of what is sealed it may have any part, which is read
 /// from here.
 ///
-/// In memory is each row that was changed and isn't settled, twice if it was changed again after it
-/// was sealed. A look-up in it costs two searches beside the base's; a scan, two comparisons a row.
-/// What was read by [`Noted`], and is read again before the next seal, costs the base nothing.
+/// Sealed generations are kept as they were handed out, shared and not copied. So that a look-up
+/// searches few of them, neighbours that are small become one: a *run*, of which there are four.
+///
+/// In memory is each row that was changed and isn't settled, once for each run it was changed in. A
+/// look-up costs a search in each run beside the base's; a scan, as many comparisons a row. What
+/// was read by [`Noted`], and is read again before the next seal, costs one search and the base
+/// nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay<B> {
     base: B,
     open: Changes,
-    /// The last sealed change of each row that isn't settled, and its generation.
-    sealed: BTreeMap<Vec<u8>, (u64, Option<Vec<u8>>)>,
+    /// What is sealed and not settled, the oldest first.
+    sealed: VecDeque<Run>,
     generation: u64,
-    /// What the base was just read to hold.
+    /// What was just read, and wasn't changed before it was.
     noted: Changes,
+}
+
+/// Generations that follow each other, of each row the last change.
+#[derive(Clone, Debug)]
+struct Run {
+    /// The last of them.
+    upto: u64,
+    changes: Arc<Changes>,
 }
 
 impl<B> Overlay<B> {
     /// The rows of a base.
-    pub const fn new(base: B) -> Self {
-        let sealed = BTreeMap::new();
-        Self { base, open: Changes::new(), sealed, generation: 0, noted: Changes::new() }
+    pub fn new(base: B) -> Self {
+        let (open, sealed, noted) = (Changes::new(), VecDeque::new(), Changes::new());
+        Self { base, open, sealed, generation: 0, noted }
     }
 
     /// The base.
@@ -53,15 +73,31 @@ impl<B> Overlay<B> {
     }
 
     /// Ends a generation: its number, which counts from 1, and all that was changed since the last
-    /// one. It may be empty. Copies the changes.
-    pub fn seal(&mut self) -> (u64, Changes) {
+    /// one. It may be empty. Copies nothing, unless five runs are to become four while somebody
+    /// else still has the older of two.
+    pub fn seal(&mut self) -> (u64, Arc<Changes>) {
         self.generation += 1;
         self.noted.clear();
-        let changes = mem::take(&mut self.open);
-        for (key, value) in &changes {
-            self.sealed.insert(key.clone(), (self.generation, value.clone()));
+        let changes = Arc::new(mem::take(&mut self.open));
+        if !changes.is_empty() {
+            self.sealed.push_back(Run { upto: self.generation, changes: Arc::clone(&changes) });
+        }
+        if self.sealed.len() > MAX_RUNS {
+            self.join_two();
         }
         (self.generation, changes)
+    }
+
+    /// Makes one run of the two neighbours that are the least together.
+    fn join_two(&mut self) {
+        let pairs = self.sealed.iter().zip(self.sealed.iter().skip(1));
+        let sizes = pairs.map(|(older, newer)| older.changes.len() + newer.changes.len());
+        let least = sizes.enumerate().min_by_key(|(_, size)| *size).map(|(at, _)| at);
+        let newer = least.and_then(|at| self.sealed.remove(at + 1));
+        let (Some(at), Some(newer)) = (least, newer) else { return };
+        let older = &mut self.sealed[at];
+        older.upto = newer.upto;
+        Arc::make_mut(&mut older.changes).extend(Arc::unwrap_or_clone(newer.changes));
     }
 
     /// Takes what was just read of these rows, which is read again before the next
@@ -70,10 +106,12 @@ impl<B> Overlay<B> {
         self.noted = noted;
     }
 
-    /// Says that the base has the generations as far as `upto`. Drops them; costs a walk over what
-    /// is sealed.
+    /// Says that the base has the generations as far as `upto`. Drops the runs that end there or
+    /// before; of a run that goes on, all stays until the rest is settled.
     pub fn settled(&mut self, upto: u64) {
-        self.sealed.retain(|_, (generation, _)| *generation > upto);
+        while self.sealed.front().is_some_and(|run| run.upto <= upto) {
+            self.sealed.pop_front();
+        }
     }
 }
 
@@ -81,13 +119,10 @@ impl<B: Base> Base for Overlay<B> {
     type Error = B::Error;
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, B::Error> {
-        if let Some(value) = self.open.get(key) {
+        if let Some(value) = self.open.get(key).or_else(|| self.noted.get(key)) {
             return Ok(value.clone());
         }
-        if let Some((_, value)) = self.sealed.get(key) {
-            return Ok(value.clone());
-        }
-        match self.noted.get(key) {
+        match self.sealed.iter().rev().find_map(|run| run.changes.get(key)) {
             Some(value) => Ok(value.clone()),
             None => self.base.get(key),
         }
@@ -98,13 +133,15 @@ impl<B: Base> Base for Overlay<B> {
         from: &[u8],
         below: Option<&[u8]>,
     ) -> impl Iterator<Item = Scanned<Self>> + use<'_, B> {
-        let change = |key: &Vec<u8>, value: &Option<Vec<u8>>| Ok((key.clone(), value.clone()));
-        let open = range(&self.open, from, below).map(move |(key, value)| change(key, value));
-        let sealed = range(&self.sealed, from, below);
-        let sealed = sealed.map(move |(key, (_, value))| change(key, value));
-        let base =
-            self.base.scan(from, below).map(|row| row.map(|(key, value)| (key, Some(value))));
-        let rows = over(open, over(sealed, base));
+        let base = self.base.scan(from, below);
+        let base = base.map(|row| row.map(|(key, value)| (key, Some(value))));
+        let changes = self.sealed.iter().map(|run| &*run.changes).chain([&self.open]);
+        let mut rows: Box<dyn Iterator<Item = Change<B::Error>> + '_> = Box::new(base);
+        for changes in changes {
+            let changes = range(changes, from, below);
+            let changes = changes.map(|(key, value)| Ok((key.clone(), value.clone())));
+            rows = Box::new(over(changes, rows));
+        }
         rows.filter_map(|row| row.map(|(key, value)| Some((key, value?))).transpose())
     }
 }

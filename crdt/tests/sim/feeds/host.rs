@@ -1,7 +1,10 @@
 //! A host: a replica over a disk, wired as a driver wires it. It checks on the way that nothing is
 //! said of what isn't synced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::workload::log;
 use aether_core::{Protocol, PublicKey, Time, wire::Reader};
@@ -201,6 +204,7 @@ impl Host {
                 self.outputs.push_back(Output::Send { to, packet });
             }
             replica::Output::Persist { generation, changes, own } => {
+                let changes = Arc::unwrap_or_clone(changes);
                 self.writing.insert(generation, changes.clone());
                 self.outputs.push_back(Output::Persist { generation, changes, own });
             }

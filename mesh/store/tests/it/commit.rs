@@ -63,7 +63,7 @@ fn ranges_are_those_of_a_map_wherever_the_keys_are() {
     let strange = [Vec::new(), long(b"aa"), long(b"bb"), long(b"cc"), b"\xff\xff".to_vec()];
     let mut batch = Batch::new();
     for key in &keys {
-        batch.put(&keyspace, key, b"v");
+        batch.put(&keyspace, &key[..], b"v");
     }
     store.commit(batch, Durability::Synced).wait().unwrap();
     let bounds: Vec<Bound<Vec<u8>>> = [keys.iter(), strange.iter()]
@@ -297,7 +297,7 @@ fn merged_files_give_back_the_room_of_what_was_deleted() {
             // What can't be compressed.
             *byte = crc32fast::hash(&[&at.to_be_bytes()[..], &[key]].concat()).to_be_bytes()[0];
         });
-        batch.put(&keyspace, &[key], &value);
+        batch.put(&keyspace, [key], &value);
     }
     store.commit(batch, Durability::Synced).wait().unwrap();
     keyspace.merge().unwrap();
@@ -306,7 +306,7 @@ fn merged_files_give_back_the_room_of_what_was_deleted() {
 
     let mut batch = Batch::new();
     for key in 1..64_u8 {
-        batch.remove(&keyspace, &[key]);
+        batch.remove(&keyspace, [key]);
     }
     store.commit(batch, Durability::Synced).wait().unwrap();
     keyspace.merge().unwrap();

@@ -139,10 +139,10 @@ impl Life<'_> {
             let key = vec![self.rng.random_range(0..20)];
             if self.rng.random_bool(0.7) {
                 let value = vec![self.rng.random(); self.rng.random_range(0..300)];
-                batch.put(&self.keyspaces[index], &key, &value);
+                batch.put(&self.keyspaces[index], &key[..], &value);
                 state.insert((index, key), value);
             } else {
-                batch.remove(&self.keyspaces[index], &key);
+                batch.remove(&self.keyspaces[index], &key[..]);
                 state.remove(&(index, key));
             }
         }

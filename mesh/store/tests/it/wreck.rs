@@ -29,7 +29,7 @@ fn fill(store: &Store) -> Rows {
             let key = [&b"rows/"[..], &at.to_be_bytes(), b"/tail"].concat();
             let value: Vec<u8> =
                 (0..40).flat_map(|i| (at * 31 + round * 7 + i).to_be_bytes()).collect();
-            batch.put(&keyspace, &key, &value);
+            batch.put(&keyspace, &key[..], &value);
             rows.entry(key).or_default().push(value);
         }
         batch.append(&log, &round.to_be_bytes());
@@ -190,7 +190,7 @@ fn no_orderly_end_is_taken_for_damage() {
             let mut batch = Batch::new();
             for at in 0..100_u32 {
                 let key = (at * 8 + part).wrapping_mul(2_654_435_761).to_be_bytes();
-                batch.put(&keyspace, &key, &[u8::try_from(round % 256).unwrap(); 400]);
+                batch.put(&keyspace, key, &[u8::try_from(round % 256).unwrap(); 400]);
             }
             drop(store.commit(batch, Durability::Buffered));
         }

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::Write as _,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -273,7 +274,7 @@ fn engine(trial: &Trial) -> anyhow::Result<Sample> {
             let mut batch = Batch::new();
             for _ in 0..BATCH {
                 let (key, value) = draw(&mut rng);
-                batch.put(&rows, &key, &value);
+                batch.put(&rows, &key[..], &value);
             }
             tickets.push(store.commit(batch, Durability::Synced));
         }
@@ -328,7 +329,7 @@ impl Side {
         while let Some(output) = self.replica.poll_output() {
             match output {
                 Output::Persist { generation, changes, .. } => {
-                    for (row, value) in changes {
+                    for (row, value) in Arc::unwrap_or_clone(changes) {
                         match value {
                             Some(value) => self.replica.base_mut().insert(row, value),
                             None => self.replica.base_mut().remove(&row),

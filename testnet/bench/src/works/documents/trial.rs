@@ -208,7 +208,7 @@ impl Side {
             match output {
                 Output::Persist { generation, changes, .. } => {
                     let disk = self.replica.base_mut();
-                    for (row, value) in changes {
+                    for (row, value) in std::sync::Arc::unwrap_or_clone(changes) {
                         match value {
                             Some(value) => disk.insert(row, value),
                             None => disk.remove(&row),
