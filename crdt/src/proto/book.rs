@@ -180,7 +180,7 @@ impl<R: Rows> Book<R> {
                     continue;
                 }
                 let entry = self.entry(*local, *tip)?.expect("what has a place is kept");
-                let batch = map::Batch::whole(&entry, *at);
+                let batch = map::Batch::of(&entry, *at);
                 map::apply_to(collection, &batch, &mut self.rows, &self.catalog)?;
             }
             match some.last() {
@@ -366,7 +366,7 @@ impl<R: Rows> Book<R> {
 
     /// Changes collections as the entry says that was put last.
     fn apply(&mut self, local: u32, entry: &Entry) -> Result<(), R::Error> {
-        let (id, batch) = (entry.header().id(), map::Batch::whole(entry, self.last));
+        let (id, batch) = (entry.header().id(), map::Batch::of(entry, self.last));
         if !is_twin(&id, &self.nodes(local, id.number, id.number)?) {
             return map::apply(&batch, &mut self.rows, &self.catalog);
         }
@@ -403,7 +403,7 @@ impl<R: Rows> Book<R> {
         if is_recounted {
             documents::of(&entry).try_for_each(|document| self.make_stale(document))?;
         }
-        for collection in map::Batch::whole(&entry, position).collections() {
+        for collection in map::Batch::of(&entry, position).collections() {
             self.make_stale(&collection)?;
         }
         self.rows.delete(&layout::order(position))?;

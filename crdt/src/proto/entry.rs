@@ -18,9 +18,8 @@
 //! 5. **Payload**: [`Entry::new`], which makes an entry of a checked header and a payload that is
 //!    the header's; or [`Entry::bare`], of one whose payload was discarded.
 //!
-//! A [`PrunedEntry`] shows some of an entry's operations against its header. An author makes its
-//! entries by a [`Draft`], which keeps all these rules. Integers are big endian everywhere; one
-//! value has one encoding.
+//! An author makes its entries by a [`Draft`], which keeps all these rules. Integers are big endian
+//! everywhere; one value has one encoding.
 //!
 //! ```
 //! use aether_core::SecretKey;
@@ -55,7 +54,6 @@ mod body;
 mod draft;
 mod header;
 mod payload;
-mod pruned;
 
 pub use self::{
     access::{AccessError, AccessOp, FeedPin, MAX_ACCESS_OP, MAX_OVER, MAX_PINS, MAX_RUNS, Run},
@@ -66,7 +64,6 @@ pub use self::{
         Collection, CollectionId, Group, Kind, MAX_GROUPS, MAX_OPS, MAX_PAYLOAD, Payload,
         PayloadError,
     },
-    pruned::{Pruned, PrunedEntry},
 };
 
 /// An entry that is valid by itself: a checked header with the payload that it commits to, or

@@ -10,13 +10,12 @@
 //!
 //! # The definition
 //!
-//! Given is a set of entries that count, closed in each feed under ancestors, but for what its base
-//! excludes. An operation *follows* another if it is of the same feed, collection and key, if the
-//! other's entry is its own entry or an ancestor, and if it comes later by number and index.
+//! Given is a set of entries that count, closed in each feed under ancestors. An operation
+//! *follows* another if it is of the same feed, collection and key, if the other's entry is its own
+//! entry or an ancestor, and if it comes later by number and index.
 //!
-//! 1. The value that an operation puts or counts is **alive** iff the operation counts as
-//!    [`Share::Alive`], and no operation that counts, on the same collection and key, names its dot
-//!    or follows it.
+//! 1. The value that an operation puts or counts is **alive** iff no operation of an entry that
+//!    counts, on the same collection and key, names its dot or follows it.
 //! 2. The state is the alive values, with their entries, indices and times.
 //! 3. What is **read** of a key is what a [`Rule`] makes of its alive values.
 //!
@@ -127,7 +126,7 @@ mod tests;
 
 pub(super) use self::fate::{Others, fate, forget};
 pub use self::{
-    apply::{Batch, Placed, Share, apply, apply_to, clear, dots},
+    apply::{Batch, Placed, apply, apply_to, clear, dots},
     edit::{Action, Drafted, Edit, EditError, MAX_NAMED, WriteError, check_totals, draft},
     ops::{Change, MAX_KEY, MAX_OVER, MAX_VALUE, Op, OpError},
     read::{Alive, Keys, Rule, find, get, scan},

@@ -33,7 +33,7 @@ pub enum Mode {
 /// | 0 | reader | be served |
 /// | 1 | writer | write |
 /// | 2 | admin | grant up to writer, remove whom such a grant made a writer |
-/// | - | owner | grant up to admin, remove all but owners, pin checkpoints; never granted |
+/// | - | owner | grant up to admin, remove all but owners, discard payloads; never granted |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Is served, and writes nothing.

@@ -179,7 +179,7 @@ impl<R: Rows> Book<R> {
             }
             self.drop_payload(local, &entry)?;
         } else if must {
-            for collection in map::Batch::whole(&entry, at).collections() {
+            for collection in map::Batch::of(&entry, at).collections() {
                 self.make_stale(&collection)?;
             }
             self.drop_payload(local, &entry)?;

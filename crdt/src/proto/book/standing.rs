@@ -221,7 +221,7 @@ impl<R: Rows> Book<R> {
 
     fn make_all_stale(&mut self, entry: &Entry, at: Position) -> Result<(), R::Error> {
         super::documents::of(entry).try_for_each(|document| self.make_stale(document))?;
-        let collections = map::Batch::whole(entry, at).collections();
+        let collections = map::Batch::of(entry, at).collections();
         collections.iter().try_for_each(|collection| self.make_stale(collection))
     }
 

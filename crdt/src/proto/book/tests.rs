@@ -220,7 +220,7 @@ fn collections_are_stale_from_an_eviction_to_the_next_rebuilding() {
         let (mut before, mut stale) = (Nodes::default(), BTreeSet::new());
         let into = |node: &Node| {
             let entry = all.iter().find(|entry| entry.header().hash() == node.hash).unwrap();
-            map::Batch::whole(entry, Position::ZERO).collections()
+            map::Batch::of(entry, Position::ZERO).collections()
         };
         offer(&mut book, &all, |book| {
             let now = kept(book, &feed(1));

@@ -23,7 +23,6 @@ pub const MAX_ROWS_PER_FEED: usize = 2;
 
 const AUTHORITY: u8 = 1;
 const ACCESS: u8 = 2;
-const CHECKPOINT: u8 = 4;
 const NOTHING: Hash = Hash::from_bytes([0; Hash::LEN]);
 
 /// By what a feed's author may write it: the same for all of a feed.
@@ -76,7 +75,6 @@ pub(super) struct Body {
     pub(super) time: Hybrid,
     pub(super) content: Content,
     pub(super) frontier: Vec<EntryId>,
-    pub(super) checkpoint: bool,
     pub(super) authority: Option<Authority>,
     pub(super) access: Option<AccessOp>,
 }
@@ -90,7 +88,7 @@ impl Body {
         if (self.number == 1) != (self.previous == NOTHING) {
             return Err(HeaderError::Previous);
         }
-        if self.authority.is_some() != (self.number == 1 || self.checkpoint) {
+        if self.authority.is_some() != (self.number == 1) {
             return Err(HeaderError::Authority);
         }
         if matches!(self.authority, Some(Authority::Grant(grant)) if grant.number == 0) {
@@ -120,7 +118,6 @@ impl Body {
         let access = self.access.as_ref().map(AccessOp::encode).transpose()?;
         let mut flags = if self.authority.is_some() { AUTHORITY } else { 0 };
         flags |= if access.is_some() { ACCESS } else { 0 };
-        flags |= if self.checkpoint { CHECKPOINT } else { 0 };
 
         let mut writer = Writer::with_capacity(512);
         writer.u8(1).u8(flags).array(self.space.as_hash().as_bytes());
@@ -147,7 +144,7 @@ impl Body {
             return Err(HeaderError::Version { version });
         }
         let flags = reader.u8()?;
-        if flags & !(AUTHORITY | ACCESS | CHECKPOINT) != 0 {
+        if flags & !(AUTHORITY | ACCESS) != 0 {
             return Err(HeaderError::Flags { flags });
         }
         let space = SpaceId::from_hash(Hash::from_bytes(reader.array()?));
@@ -170,19 +167,8 @@ impl Body {
             0 => None,
             _ => Some(AccessOp::decode(reader.bytes16(MAX_ACCESS_OP)?)?),
         };
-        let checkpoint = flags & CHECKPOINT != 0;
-        let body = Self {
-            space,
-            feed,
-            number,
-            previous,
-            time,
-            content,
-            frontier,
-            checkpoint,
-            authority,
-            access,
-        };
+        let body =
+            Self { space, feed, number, previous, time, content, frontier, authority, access };
         body.check()?;
         Ok(body)
     }

@@ -63,7 +63,6 @@ pub struct Draft {
     frontier: BTreeSet<EntryId>,
     cited: Option<Hybrid>,
     access: Option<AccessOp>,
-    checkpoint: bool,
 }
 
 impl Draft {
@@ -109,12 +108,6 @@ impl Draft {
         self
     }
 
-    /// Marks the entry as a checkpoint of its feed, or a part of one.
-    pub const fn checkpoint(&mut self) -> &mut Self {
-        self.checkpoint = true;
-        self
-    }
-
     /// Makes the entry that stands at `place`, at the time of the author's rule of
     /// [`time`](crate::proto::time). Hashes the payload and signs, some 30 µs.
     pub fn sign(self, key: &SecretKey, place: Place, wall: Wall) -> Result<Entry, DraftError> {
@@ -123,7 +116,6 @@ impl Draft {
         }
         let time = Hybrid::next(wall, place.last, self.cited).ok_or(DraftError::Time)?;
         let payload = Payload::decode(encode(&self.groups, self.bytes))?;
-        let stated = place.number == 1 || self.checkpoint;
         let body = Body {
             space: place.space,
             feed: place.feed,
@@ -132,8 +124,7 @@ impl Draft {
             time,
             content: payload.content(),
             frontier: self.frontier.into_iter().collect(),
-            checkpoint: self.checkpoint,
-            authority: stated.then_some(place.authority),
+            authority: (place.number == 1).then_some(place.authority),
             access: self.access,
         };
         Ok(Entry { header: Header::sign(body, key)?, payload })

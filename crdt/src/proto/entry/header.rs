@@ -31,7 +31,7 @@ pub const MAX_HEADER: usize = 12_288;
 /// | bytes | field | rule |
 /// |---|---|---|
 /// | 1 | version, 1 | |
-/// | 1 | flags: 1 authority, 2 operation on access, 4 checkpoint | no others |
+/// | 1 | flags: 1 authority, 2 operation on access | no others |
 /// | 32 | space | |
 /// | 32 | author's public key | |
 /// | 8 | incarnation | |
@@ -47,7 +47,7 @@ pub const MAX_HEADER: usize = 12_288;
 /// | 2 + n | operation on access, if flagged: its length and bytes | at most 6,400 bytes |
 /// | 64 | signature | by the author, strict |
 ///
-/// - An authority is flagged exactly if the number is 1 or a checkpoint is flagged.
+/// - An authority is flagged exactly if the number is 1.
 /// - Rows are strictly ascending, none of the feed itself, at most 2 of one feed.
 /// - The number of an entry that a row or an authority names is 1 or more.
 ///
@@ -119,12 +119,7 @@ impl Header {
         &self.body.frontier
     }
 
-    /// Whether its payload begins or is a checkpoint of the feed.
-    pub const fn is_checkpoint(&self) -> bool {
-        self.body.checkpoint
-    }
-
-    /// By what the author may write: in the first header of a feed and in checkpoints.
+    /// By what the author may write: in the first header of a feed.
     pub const fn authority(&self) -> Option<Authority> {
         self.body.authority
     }
@@ -173,9 +168,8 @@ impl Header {
         Ok(Checked(Self { body, hash, signature: key.sign(&hash) }))
     }
 
-    /// Whether it may come next after `parent`, in a feed that is written by `authority`, which its
-    /// first header states.
-    pub fn follows(&self, parent: &Self, authority: Authority) -> Result<(), Broken> {
+    /// Whether it may come next after `parent`.
+    pub fn follows(&self, parent: &Self) -> Result<(), Broken> {
         if self.space() != parent.space() || self.feed() != parent.feed() {
             return Err(Broken::OtherFeed);
         }
@@ -187,9 +181,6 @@ impl Header {
         }
         if self.time() <= parent.time() {
             return Err(Broken::Time);
-        }
-        if self.authority().is_some_and(|own| own != authority) {
-            return Err(Broken::Authority);
         }
         Ok(())
     }
@@ -203,7 +194,7 @@ impl Header {
             return Err(Misfit::OtherSpace);
         }
         let owners = authority == Authority::Genesis && genesis.is_owner(&self.author());
-        let bare = self.content().is_empty() && self.frontier().is_empty() && !self.is_checkpoint();
+        let bare = self.content().is_empty() && self.frontier().is_empty();
         if owners && !bare {
             return Err(Misfit::OwnersFeed);
         }
@@ -263,7 +254,7 @@ pub enum HeaderError {
     #[error("the frontier breaks its rules")]
     Frontier,
     /// The authority is missing, or stands where none belongs, or is no entry's name.
-    #[error("the first header and checkpoints state an authority, and no others")]
+    #[error("the first header states an authority, and no others")]
     Authority,
     /// The operation on access breaks its rules.
     #[error("the operation on access breaks its rules")]
@@ -289,9 +280,6 @@ pub enum Broken {
     /// Its time isn't later.
     #[error("times rise strictly along a feed")]
     Time,
-    /// It states an authority that isn't its feed's.
-    #[error("a feed is written under one authority")]
-    Authority,
 }
 
 /// Why a header can't stand in a space.
@@ -302,7 +290,7 @@ pub enum Misfit {
     #[error("the header is of another space")]
     OtherSpace,
     /// An owner's own feed holds more than headers with changes of access.
-    #[error("an owner's own feed has no payloads, frontiers and checkpoints")]
+    #[error("an owner's own feed has no payloads and no frontiers")]
     OwnersFeed,
     /// Somebody else than an owner discards payloads.
     #[error("only an owner's own feed discards payloads")]

@@ -25,8 +25,6 @@ pub const MAX_OPS: usize = 65_536;
 /// What the operations of a collection mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// What an author says of its own feed.
-    Checkpoint,
     /// An Automerge document.
     Document,
     /// A map.
@@ -43,7 +41,6 @@ impl Kind {
     /// The byte on the wire.
     pub const fn to_byte(self) -> u8 {
         match self {
-            Self::Checkpoint => 0,
             Self::Document => 1,
             Self::Map => 2,
             Self::Set => 3,
@@ -55,7 +52,6 @@ impl Kind {
     /// The kind of a byte, if there is one.
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
-            0 => Some(Self::Checkpoint),
             1 => Some(Self::Document),
             2 => Some(Self::Map),
             3 => Some(Self::Set),
@@ -129,7 +125,7 @@ impl Group {
 /// | bytes | a group |
 /// |---|---|
 /// | 16 | collection's id |
-/// | 1 | kind: 0 checkpoint, 1 document, 2 map, 3 set, 4 counter, 5 register |
+/// | 1 | kind: 1 document, 2 map, 3 set, 4 counter, 5 register |
 /// | 4 | number of operations, 1 or more; 65,536 at most in all groups |
 /// | 4 + n each | length of an operation in bytes, and its bytes |
 ///
@@ -236,11 +232,11 @@ fn read_group(bytes: &[u8], at: &mut usize, left: usize) -> Result<Group, Payloa
     Ok(Group { collection: Collection { id, kind }, ops })
 }
 
-pub(super) fn op_hash(op: &[u8]) -> Hash {
+fn op_hash(op: &[u8]) -> Hash {
     OP.hash(op)
 }
 
-pub(super) fn group_hash(collection: &Collection, count: usize, ops: &Hash) -> Hash {
+fn group_hash(collection: &Collection, count: usize, ops: &Hash) -> Hash {
     let count = u32::try_from(count).expect("at most 65,536 operations");
     GROUP
         .hasher()
@@ -273,9 +269,6 @@ pub enum PayloadError {
     /// Groups out of order, or two of one collection.
     #[error("the groups are not strictly ascending")]
     Order,
-    /// Runs of kept operations that overlap, touch, are empty, out of order or beyond the group.
-    #[error("the runs of kept operations break their rules")]
-    Runs,
     /// No such kind of collection.
     #[error("a collection of kind {kind} is not known here")]
     Kind {

@@ -15,15 +15,6 @@ use super::{
 /// How many rows are deleted at a time: what a rebuild keeps in memory.
 const CHUNK: usize = 256;
 
-/// What an operation counts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// All it says.
-    Alive,
-    /// What it removes. The value that it put is dead for good.
-    Remover,
-}
-
 /// An operation of an entry, in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed<'a> {
@@ -35,12 +26,10 @@ pub struct Placed<'a> {
     pub bytes: &'a [u8],
     /// Where that begins in the stored payload.
     pub at: usize,
-    /// What it counts for.
-    pub share: Share,
 }
 
-/// What is applied of an entry: its name, its place in the order of intake and its operations.
-/// Those that count for nothing aren't among them.
+/// What is applied of an entry: its name, its place in the order of intake and its operations on
+/// maps, sets, counters and registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<'a> {
     pub(super) entry: EntryId,
@@ -49,23 +38,14 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// All operations of an entry that stands at a position, alive: as they are above the base of
-    /// its feed.
-    pub fn whole(entry: &'a Entry, position: Position) -> Self {
-        Self::some(entry, position, |_| Some(Share::Alive))
-    }
-
-    /// What the base of its feed says of an entry whose payload is still whole: `share` is asked
-    /// for each operation by its index; `None` is one that counts for nothing.
-    pub fn some(
-        entry: &'a Entry,
-        position: Position,
-        mut share: impl FnMut(u32) -> Option<Share>,
-    ) -> Self {
+    /// That of an entry that stands at a position.
+    pub fn of(entry: &'a Entry, position: Position) -> Self {
         let all = entry.payload().ops().zip(entry.payload().places());
-        let ops = (0..).zip(all).filter_map(|(index, ((collection, bytes), at))| {
-            let share = share(index)?;
-            Some(Placed { index, collection: *collection, bytes, at, share })
+        let ops = (0..).zip(all).map(|(index, ((collection, bytes), at))| Placed {
+            index,
+            collection: *collection,
+            bytes,
+            at,
         });
         let ops = ops.filter(|op| rows::is_kept(op.collection.kind())).collect();
         Self { entry: entry.header().id(), position, ops }
@@ -197,7 +177,7 @@ where
         let dead = doomed && rows.get(&rows::absent(collection, op.key(), &dot))?.is_some();
         let end = placed.at + placed.bytes.len();
         let slot = Slot::of(local, batch.position, placed.index, op.change(), end);
-        if let Some(slot) = slot.filter(|_| placed.share == Share::Alive && !dead) {
+        if let Some(slot) = slot.filter(|_| !dead) {
             place.insert(slot, rows)?;
         }
         place.write(rows)?;

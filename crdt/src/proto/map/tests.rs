@@ -31,23 +31,23 @@ struct Said {
     id: EntryId,
     parent: Option<EntryId>,
     time: Hybrid,
-    ops: Vec<(Collection, Vec<u8>, Option<Share>)>,
+    ops: Vec<(Collection, Vec<u8>)>,
 }
 
 impl Said {
     fn batch(&self, position: Position) -> Batch<'_> {
         let mut next = 0;
-        let ops = (0..).zip(&self.ops).filter_map(|(index, (collection, bytes, share))| {
+        let ops = (0..).zip(&self.ops).map(|(index, (collection, bytes))| {
             let at = next;
             next += bytes.len();
-            Some(Placed { index, collection: *collection, bytes, at, share: (*share)? })
+            Placed { index, collection: *collection, bytes, at }
         });
         Batch { entry: self.id, position, ops: ops.collect() }
     }
 
     /// As it is stored.
     fn payload(&self) -> Vec<u8> {
-        self.ops.iter().flat_map(|(_, bytes, _)| bytes.clone()).collect()
+        self.ops.iter().flat_map(|(_, bytes)| bytes.clone()).collect()
     }
 }
 
@@ -240,9 +240,9 @@ fn map() -> Collection {
     Collection::new(Kind::Map, "m")
 }
 
-/// An entry with alive operations on one collection.
+/// An entry with operations on one collection.
 fn said(id: EntryId, parent: Option<EntryId>, collection: Collection, ops: Vec<Op>) -> Said {
-    let ops = ops.iter().map(|op| (collection, op.encode(), Some(Share::Alive))).collect();
+    let ops = ops.iter().map(|op| (collection, op.encode())).collect();
     Said { id, parent, time: at(id.number), ops }
 }
 

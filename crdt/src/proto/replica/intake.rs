@@ -62,7 +62,7 @@ impl<B: Base> Replica<B> {
             }
             _ => {}
         }
-        self.follows(&header, authority)?;
+        self.follows(&header)?;
         let Some(credentials) = self.settled(&header)? else { return Ok(Intake::Not) };
         if self.lacks_payload(&header, &payload) {
             return Ok(Intake::Not);
@@ -110,10 +110,10 @@ impl<B: Base> Replica<B> {
     }
 
     /// Whether it follows its parent, which is kept.
-    fn follows(&self, header: &Header, authority: Authority) -> Result<(), Broken<B::Error>> {
+    fn follows(&self, header: &Header) -> Result<(), Broken<B::Error>> {
         let Some(parent) = header.parent() else { return Ok(()) };
         let parent = self.book.header(&parent).map_err(Broken::Rows)?;
-        let follows = parent.is_some_and(|parent| header.follows(&parent, authority).is_ok());
+        let follows = parent.is_some_and(|parent| header.follows(&parent).is_ok());
         if follows { Ok(()) } else { Err(Fault::Malformed.into()) }
     }
 

@@ -195,8 +195,7 @@ impl<B: Base> Replica<B> {
         // Of which nothing is kept may begin by any: others may never have seen that first header.
         let known = self.book.known(&header.feed());
         let known = known.filter(|known| !known.feed().tips().is_empty());
-        let stated = header.authority().filter(|_| header.number() == 1);
-        match (known.map(|known| known.authority()), stated) {
+        match (known.map(|known| known.authority()), header.authority()) {
             (Some(known), Some(stated)) if known != stated => {
                 self.access.authority_of(header.feed(), [known, stated]).or(Some(known))
             }

@@ -91,7 +91,7 @@ impl<B: Base> Replica<B> {
             None => None,
         };
         // A lying admin may pin what breaks a rule: then nobody keeps the chain.
-        let follows = child.is_none_or(|child| child.header().follows(&header, authority).is_ok());
+        let follows = child.is_none_or(|child| child.header().follows(&header).is_ok());
         let is_first = header.number() > 1 || header.authority() == Some(authority);
         let fits = header.fits(&self.genesis, authority).is_ok();
         let is_fit = follows && is_first && fits && self.is_admitted(&header, authority);

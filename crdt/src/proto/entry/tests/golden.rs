@@ -23,10 +23,6 @@ fn found() -> Vec<(String, Vec<u8>)> {
             found.push((format!("{name}-payload"), entry.payload().as_bytes().to_vec()));
         }
     }
-    let whole = pruned::entry(&[4]);
-    let pruned = Pruned::new(whole.payload(), |index| index == 1).unwrap();
-    found.push(("pruned-header".into(), whole.header().encode()));
-    found.push(("pruned-payload".into(), pruned.as_bytes().to_vec()));
     found
 }
 

@@ -41,7 +41,7 @@ fn the_largest_header_is_within_the_bound() {
     let pins = (1..=128).map(|number| FeedPin { incarnation: 1, number, hash: hash(1) }).collect();
     let access = AccessOp::Remove { member: key(2).public(), pins, more: true };
     let frontier = (1..=64).map(|incarnation| citation(7, incarnation, 1)).collect();
-    let body = Body { access: Some(access), frontier, checkpoint: true, ..body() };
+    let body = Body { access: Some(access), frontier, ..body() };
     let bytes = signed(body).encode();
     assert_eq!(bytes.len(), 225 + 80 + 64 * 80 + 2 + 6_179);
     assert!(bytes.len() <= MAX_HEADER);
@@ -72,18 +72,19 @@ fn numbers_begin_at_one_and_only_the_first_follows_none() {
 }
 
 #[test]
-fn an_authority_stands_in_the_first_header_and_in_checkpoints_only() {
+fn an_authority_stands_in_the_first_header_only() {
     let first = signed(body());
     let without = Body { authority: None, ..body() };
     assert_eq!(Header::sign(without, &key(3)), Err(HeaderError::Authority));
     let extra = Body { authority: Some(GRANTED), ..after(&first) };
     assert_eq!(Header::sign(extra, &key(3)), Err(HeaderError::Authority));
-    let missing = Body { checkpoint: true, ..after(&first) };
-    assert_eq!(Header::sign(missing, &key(3)), Err(HeaderError::Authority));
-    let checkpoint = Body { checkpoint: true, authority: Some(GRANTED), ..after(&first) };
-    let checkpoint = signed(checkpoint).encode();
-    assert!(Header::decode(&checkpoint).is_ok());
-    refused(&patched(&checkpoint, FLAGS, &[1]), HeaderError::Authority);
+    // The same of one that another signed.
+    let [one, next] = [&first, &signed(after(&first))].map(|header| header.encode());
+    let authority = ROW..ROW + EntryId::LEN;
+    let none = [&patched(&one, FLAGS, &[0])[..ROW], &one[authority.end..]].concat();
+    refused(&none, HeaderError::Authority);
+    let two = [&patched(&next, FLAGS, &[1])[..ROW], &one[authority], &next[ROW..]].concat();
+    refused(&two, HeaderError::Authority);
     // Numbers of entries begin at 1, those of grants as well.
     let nameless = Body { authority: Some(Authority::Grant(citation(9, 1, 0))), ..body() };
     assert_eq!(Header::sign(nameless, &key(3)), Err(HeaderError::Authority));
@@ -206,7 +207,7 @@ fn the_hash_covers_all_but_the_signature() {
 #[test]
 fn a_header_follows_its_parent_alone() {
     let parent = signed(body());
-    let follows = |body: Body| signed(body).follows(&parent, GRANTED);
+    let follows = |body: Body| signed(body).follows(&parent);
     let next = || after(&parent);
     assert_eq!(follows(next()), Ok(()));
 
@@ -215,7 +216,7 @@ fn a_header_follows_its_parent_alone() {
     let life = FeedId { incarnation: 1, ..feed(3) };
     assert_eq!(follows(Body { feed: life, ..next() }), Err(Broken::OtherFeed));
     let other = Header::sign(Body { feed: feed(4), ..next() }, &key(4)).unwrap();
-    assert_eq!(other.follows(&parent, GRANTED), Err(Broken::OtherFeed));
+    assert_eq!(other.follows(&parent), Err(Broken::OtherFeed));
 
     assert_eq!(follows(Body { number: 3, ..next() }), Err(Broken::Number));
     assert_eq!(follows(body()), Err(Broken::Number));
@@ -230,19 +231,8 @@ fn a_header_follows_its_parent_alone() {
 fn the_last_number_is_followed_by_none() {
     let last = signed(Body { number: u64::MAX, previous: hash(1), ..after(&signed(body())) });
     // Numbers don't begin anew.
-    assert_eq!(signed(body()).follows(&last, GRANTED), Err(Broken::Number));
+    assert_eq!(signed(body()).follows(&last), Err(Broken::Number));
     assert_eq!(Place::after(&last, GRANTED), None);
-}
-
-#[test]
-fn a_feed_keeps_its_authority() {
-    let parent = signed(body());
-    let checkpoint =
-        |authority| signed(Body { checkpoint: true, authority: Some(authority), ..after(&parent) });
-    assert_eq!(checkpoint(GRANTED).follows(&parent, GRANTED), Ok(()));
-    for other in [Authority::Genesis, Authority::Grant(citation(9, 1, 8))] {
-        assert_eq!(checkpoint(other).follows(&parent, GRANTED), Err(Broken::Authority));
-    }
 }
 
 #[test]
@@ -256,9 +246,8 @@ fn an_owners_own_feed_is_headers_alone() {
     let fits = |header: &Header, authority| header.fits(&genesis, authority);
     let bare = owned(|_| {});
     assert_eq!(fits(&bare, Authority::Genesis), Ok(()));
-    let breakages: [fn(&mut Body); 3] = [
+    let breakages: [fn(&mut Body); 2] = [
         |body| body.frontier = vec![citation(7, 1, 1)],
-        |body| body.checkpoint = true,
         |body| body.content = Content { bytes: 25, groups: 1, root: hash(1) },
     ];
     for breakage in breakages {

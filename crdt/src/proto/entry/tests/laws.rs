@@ -43,7 +43,6 @@ prop_compose! {
     fn any_body()(
         number in prop_oneof![Just(1u64), any::<u64>().prop_map(|n| n.max(1))],
         time: u64,
-        checkpoint: bool,
         granted: bool,
         rows in vec(any_citation(), 0..70),
         access in proptest::option::of(any_access()),
@@ -71,8 +70,7 @@ prop_compose! {
             time: Hybrid::from_bits(time),
             content,
             frontier: kept,
-            checkpoint,
-            authority: (number == 1 || checkpoint).then_some(authority),
+            authority: (number == 1).then_some(authority),
             access,
             ..body()
         }

@@ -50,9 +50,7 @@ fn commit(replica: &mut Replica, drafted: &Drafted) -> EntryId {
     let last = replica.known.order.iter().rfind(|said| said.id.feed == own());
     let parent = last.map(|said| said.id);
     let next = id(own(), parent.map_or(1, |parent| parent.number + 1), 0);
-    let alive =
-        |(collection, op): &(Collection, Vec<u8>)| (*collection, op.clone(), Some(Share::Alive));
-    let ops = drafted.ops.iter().map(alive).collect();
+    let ops = drafted.ops.clone();
     replica.apply(&Said { id: next, parent, time: at(next.number), ops });
     next
 }
@@ -77,7 +75,6 @@ fn an_edit_is_of_its_kind_of_collection_and_within_limits() {
     assert_eq!(kinds(register, b"k"), [false; 5]);
     assert_eq!(kinds(counter, b"k"), [false, false, false, true, true]);
     assert_eq!(kinds(Collection::new(Kind::Document, "d"), b""), [false; 5]);
-    assert_eq!(kinds(Collection::new(Kind::Checkpoint, "c"), b""), [false; 5]);
 
     let key = vec![0; MAX_KEY + 1];
     assert!(Edit::new(map, &key[1..], Action::Remove).is_ok());

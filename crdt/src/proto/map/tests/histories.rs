@@ -20,7 +20,6 @@ struct Act {
     change: u8,
     value: i8,
     refs: Vec<u16>,
-    share: Option<Share>,
 }
 
 const KEYS: [&[u8]; 3] = [b"", b"\0k", b"k"];
@@ -32,11 +31,8 @@ prop_compose! {
         change in 0..8u8,
         value: i8,
         refs in prop::collection::vec(any::<u16>(), 0..3),
-        share in prop_oneof![
-            6 => Just(Some(Share::Alive)), 1 => Just(Some(Share::Remover)), 1 => Just(None)
-        ],
     ) -> Act {
-        Act { collection, key, change, value, refs, share }
+        Act { collection, key, change, value, refs }
     }
 }
 
@@ -70,7 +66,6 @@ pub(super) fn honest_history() -> impl Strategy<Value = Vec<Said>> {
         let mut all: Vec<Said> = Vec::new();
         for step in &mut steps {
             step.who %= 3;
-            step.ops.iter_mut().for_each(|act| act.share = Some(Share::Alive));
             let said = next(&all, step);
             all.push(said);
         }
@@ -109,7 +104,7 @@ fn op(
     all: &[Said],
     state: &BTreeSet<model::Line>,
     id: &EntryId,
-) -> (Collection, Vec<u8>, Option<Share>) {
+) -> (Collection, Vec<u8>) {
     let collection = collections()[act.collection];
     let key = if collection.kind() == Kind::Register { b"" } else { KEYS[act.key] };
     let over: Vec<Dot> = if step.who < 3 {
@@ -139,7 +134,7 @@ fn op(
     if step.who > 2 && act.value == 0 {
         bytes.push(0);
     }
-    (collection, bytes, act.share)
+    (collection, bytes)
 }
 
 /// An order that puts parents first, and is any order beside.

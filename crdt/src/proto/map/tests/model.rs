@@ -10,14 +10,13 @@ struct Operation<'a> {
     index: u32,
     collection: Collection,
     op: Op,
-    share: Share,
 }
 
 fn operations(set: &[Said]) -> Vec<Operation<'_>> {
     let mut all = Vec::new();
     for said in set {
-        for (index, (collection, bytes, share)) in (0..).zip(&said.ops) {
-            let (Ok(op), Some(share)) = (Op::decode(bytes), *share) else { continue };
+        for (index, (collection, bytes)) in (0..).zip(&said.ops) {
+            let Ok(op) = Op::decode(bytes) else { continue };
             let fits = match (collection.kind(), op.change()) {
                 (Kind::Map, Change::Put(_)) => true,
                 (Kind::Set, Change::Put(value)) => value.is_empty(),
@@ -27,7 +26,7 @@ fn operations(set: &[Said]) -> Vec<Operation<'_>> {
                 _ => false,
             };
             if fits {
-                all.push(Operation { said, index, collection: *collection, op, share });
+                all.push(Operation { said, index, collection: *collection, op });
             }
         }
     }
@@ -54,8 +53,7 @@ fn is_alive(set: &[Said], all: &[Operation<'_>], value: &Operation<'_>) -> bool 
     let beside = |other: &&Operation<'_>| {
         other.collection == value.collection && other.op.key() == value.op.key()
     };
-    value.share == Share::Alive
-        && !all.iter().filter(beside).any(|other| names(other) || follows(other))
+    !all.iter().filter(beside).any(|other| names(other) || follows(other))
 }
 
 /// Rule 2.

@@ -69,8 +69,7 @@ impl Node {
         let last = order.iter().rfind(|said| said.id.feed == self.feed);
         let parent = last.map(|said| said.id);
         let next = id(self.feed, parent.map_or(1, |parent| parent.number + 1), 0);
-        let ops = found.ops.iter().cloned();
-        let ops = ops.map(|(collection, op)| (collection, op, Some(Share::Alive))).collect();
+        let ops = found.ops.clone();
         let time = at(order.len() as u64);
         self.replica.apply(&Said { id: next, parent, time, ops });
     }
